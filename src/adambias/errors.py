@@ -1,0 +1,70 @@
+"""Errors meant for people: one line that names the key or file, its value and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class AdambiasError(Exception):
+    """Base of every error a user can mend; the command line prints it as one line."""
+
+
+ABSENT = object()
+"""Stands for the value of what was not given at all."""
+
+
+class ConfigError(AdambiasError, ValueError):
+    """A value that is not allowed.
+
+    Parameters
+    ----------
+    key : str
+        Name of the parameter, with its section: ``grids.beta2.h``.
+    value : object
+        The value as given, or :data:`ABSENT`.
+    allowed : str
+        What is allowed instead.
+    """
+
+    def __init__(self, key: str, value: Any, allowed: str) -> None:
+        self.key, self.value, self.allowed = key, value, allowed
+        given = "" if value is ABSENT else f" = {value!r}"
+        super().__init__(f"{key}{given}: {allowed}")
+
+    def within(self, where: str) -> ConfigError:
+        """Return the same error with its key placed under ``where``."""
+        return ConfigError(f"{where}{self.key}", self.value, self.allowed)
+
+
+class DataError(AdambiasError):
+    """Data that is missing, damaged or not what its manifest says."""
+
+
+class CheckpointError(AdambiasError):
+    """A checkpoint that cannot be used."""
+
+
+class LedgerError(AdambiasError):
+    """A ledger folder that is damaged, foreign or of other semantics."""
+
+
+class StoreError(LedgerError, OSError):
+    """A ledger's location that cannot be read or written now; it may be mended or come back."""
+
+
+class SweepError(AdambiasError):
+    """A sweep that did not finish every trial."""
+
+
+class TrackingError(AdambiasError):
+    """A tracking store that cannot be used."""
+
+
+def choose_from(options: Iterable[str], value: object = None) -> str:
+    """Return the words ``one of a, b, c``, with the nearest option named if there is one."""
+    names = list(options)
+    near = difflib.get_close_matches(str(value), names, n=1) if value is not None else []
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"must be one of {', '.join(names)}{hint}"

@@ -1,0 +1,371 @@
+"""Flows that follow an update rule: leading order, modified, memoryless; full batch or mini-batch.
+
+With m_hat frozen at theta, f0 = -Phi(phi_1(g), ..., phi_L(g), theta) is the leading-order drift and
+
+    f1^(n) = sum_l (lambda_l(n) + 1/2) d_l Phi[phi_l'(g) . (Hessian f0)] + 1/2 d_theta Phi[f0]
+    lambda_l(n) = d/(1 - d) - (n + 1) d^(n+1) / (1 - d^(n+1)),    d = d_l
+
+makes theta' = f0 + h f1^(n) on [nh, (n+1)h] follow the rule to second order in h. The halves come
+from discrete time, the mean ages lambda from memory. A list of losses stands for mini-batches taken
+in cyclic order (Theorem 3.1); :mod:`adambias.memory` holds its weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.func import grad, vjp, vmap
+
+from adambias import memory
+from adambias.errors import ConfigError
+from adambias.losses import Loss
+from adambias.rules import Moment, UpdateRule, identity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from adambias.rules import Number
+
+Losses: TypeAlias = Loss | Sequence[Loss]
+Step: TypeAlias = int | Literal["step"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """An ordinary differential equation theta' = drift(theta, n) on [nh, (n+1)h].
+
+    Attributes
+    ----------
+    drift : callable
+        The right side: of ``theta`` of shape ``(p,)`` or ``(B, p)`` and of the step ``n``.
+    name : {"leading_order", "modified", "memoryless"}
+        Which approximation it is.
+    rule : UpdateRule
+        The rule it follows.
+    losses : tuple of callable
+        The loss, or the mini-batch losses in cyclic order.
+    h : float, Tensor or None
+        The step size it was made for; None for the leading-order flow, which needs none.
+    autonomous : bool
+        Whether the drift is the same for every n.
+    """
+
+    drift: Callable[[Tensor, int], Tensor]
+    name: Literal["leading_order", "modified", "memoryless"]
+    rule: UpdateRule
+    losses: tuple[Loss, ...]
+    h: Number | None
+    autonomous: bool
+
+    def __call__(self, theta: Tensor, n: int = 0) -> Tensor:
+        """Return the drift at ``theta`` in step ``n``."""
+        return self.drift(theta, n)
+
+
+def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
+    """Return theta' = f0 = -Phi(phi(g), theta), which follows the rule to first order in h.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        The optimizer, with bias correction.
+    loss : callable or sequence of callables
+        The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    """
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+
+    def drift(theta: Tensor, n: int) -> Tensor:
+        if len(losses) > 1:
+            return -_Batches(rule, losses, theta, n, derivatives=False).direction
+        return -_direction(rule, gradient(losses[0], theta), theta)
+
+    return Flow(
+        drift=drift,
+        name="leading_order",
+        rule=rule,
+        losses=losses,
+        h=None,
+        autonomous=len(losses) == 1,
+    )
+
+
+def modified_flow(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
+    """Return theta' = f0 + h f1, which follows the rule to second order in h.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        The optimizer, with bias correction.
+    loss : callable or sequence of callables
+        The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    h : float or Tensor
+        Step size, >= 0; a tensor ``(B, 1)`` for one per trajectory.
+    n : "step", None or int, optional
+        The age of the memory: that of each step (the default, and the theorem), None for the limit
+        of large n, equations (2.2)-(2.3), or one fixed step.
+    """
+    return _corrected_flow("modified", rule, loss, h, n, half=0.5)
+
+
+def memoryless(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
+    """Return the memoryless iteration theta+ = theta + h f0 + h^2 sum_l lambda_l d_l Phi[...].
+
+    It keeps only the terms that come from memory. Being an iteration, it is integrated by Euler's
+    method with one step per h: that is what :func:`adambias.integrate` does with it. Parameters as
+    in :func:`modified_flow`.
+
+    References
+    ----------
+    Cattaneo and Shigida (2025), on memory in optimization algorithms.
+    """
+    return _corrected_flow("memoryless", rule, loss, h, n, half=0.0)
+
+
+def correction(
+    rule: UpdateRule, loss: Losses, theta: Tensor, h: Number, n: int | None = None
+) -> Tensor:
+    """Return h f1, the O(h) term of the modified flow's drift.
+
+    Parameters
+    ----------
+    rule, loss, h
+        As in :func:`modified_flow`.
+    theta : Tensor, shape (p,) or (B, p)
+        Where to evaluate.
+    n : int or None
+        The step; None is the limit of large n, for one loss only, since a mini-batch drift depends
+        on which batch comes.
+
+    Returns
+    -------
+    Tensor of the shape of theta
+    """
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+    _check_step_size(h)
+    check_start(losses, theta)
+    if n is None and len(losses) > 1:
+        raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
+    _, first_order = _drift(rule, losses, theta, n, 0.5)
+    return h * first_order
+
+
+def gradient(loss: Loss, theta: Tensor) -> Tensor:
+    """Return the gradient at ``theta``, ``(p,)`` or one row per trajectory, ``(B, p)``."""
+    return grad(_total(loss, theta))(theta)
+
+
+def as_losses(loss: Losses) -> tuple[Loss, ...]:
+    """Return the losses as a tuple, one entry for full batch."""
+    losses = (loss,) if callable(loss) else tuple(loss)
+    if not losses or not all(callable(each) for each in losses):
+        raise ConfigError("loss", loss, "must be a function, or a list of functions, of a vector")
+    return losses
+
+
+def check_start(losses: Sequence[Loss], theta: Tensor) -> None:
+    """Refuse a start, or a loss at it, that no trajectory can begin with.
+
+    Raises
+    ------
+    ConfigError
+        If theta is not a floating ``(p,)`` or ``(B, p)``, or a loss is not scalar or not finite.
+    """
+    if not isinstance(theta, Tensor) or not theta.is_floating_point():
+        raise ConfigError("theta0", theta, "must be a floating-point tensor, float64 by preference")
+    if theta.ndim not in (1, 2) or theta.numel() == 0:
+        raise ConfigError("theta0.shape", tuple(theta.shape), "must be (p,) or (B, p)")
+    for loss in losses:
+        value = loss(theta if theta.ndim == 1 else theta[0])
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else value
+            raise ConfigError("loss(theta0)", shape, "must be a scalar tensor, of shape ()")
+        values = value if theta.ndim == 1 else vmap(loss)(theta)
+        if not bool(torch.isfinite(values).all()):
+            worst = values.flatten()[~torch.isfinite(values.flatten())][0].item()
+            raise ConfigError("loss(theta0)", worst, "must be finite at the start")
+
+
+def _corrected_flow(
+    name: Literal["modified", "memoryless"],
+    rule: UpdateRule,
+    loss: Losses,
+    h: Number,
+    n: Step,
+    half: float,
+) -> Flow:
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+    _check_step_size(h)
+    settled = memory.settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
+
+    def age(step: int) -> int | None:
+        if n is None:
+            return settled + step % len(losses) if len(losses) > 1 else None
+        return step if n == "step" else int(n)
+
+    def drift(theta: Tensor, step: int) -> Tensor:
+        leading, first_order = _drift(rule, losses, theta, age(step), half)
+        return leading + h * first_order
+
+    return Flow(
+        drift=drift,
+        name=name,
+        rule=rule,
+        losses=losses,
+        h=h,
+        autonomous=n != "step" and len(losses) == 1,
+    )
+
+
+def _drift(
+    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, n: int | None, half: float
+) -> tuple[Tensor, Tensor]:
+    """Return f0 and f1; ``half`` is the share of discrete time, 0 for the memoryless iteration."""
+    if len(losses) > 1:
+        assert n is not None
+        batches = _Batches(rule, losses, theta, n, derivatives=True)
+        return -batches.direction, batches.first_order(half)
+    return _full_batch_drift(rule, losses[0], theta, n, half)
+
+
+def _full_batch_drift(
+    rule: UpdateRule, loss: Loss, theta: Tensor, n: int | None, half: float
+) -> tuple[Tensor, Tensor]:
+    """Return f0 and f1 from one gradient and one Hessian-vector product."""
+    g, hessian_product = _pullback(grad(_total(loss, theta)), theta)
+    f0 = -_direction(rule, g, theta)
+    (curvature,) = hessian_product(f0)
+    ages = [memory.mean_age(decay, n) for decay in rule.decays]
+
+    def direction(*arguments: Tensor) -> Tensor:
+        moments = [m.phi(a) for m, a in zip(rule.moments, arguments[:-1], strict=True)]
+        return rule.combine(*moments, arguments[-1])
+
+    point = (*(g for _ in ages), theta)
+    tangent = (*((age + half) * curvature for age in ages), half * f0)
+    return f0, _derivative(direction, point, tangent)
+
+
+class _Batches:
+    """Everything at one theta and step n: the cyclic batches' gradients, moments and direction."""
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        losses: tuple[Loss, ...],
+        theta: Tensor,
+        n: int,
+        *,
+        derivatives: bool,
+    ) -> None:
+        self.rule, self.theta = rule, theta
+        seen = losses[: n + 1]
+        self.history = memory.history(n, rule.decays, len(losses))
+        self.weights = self.history.weights[:, : len(seen)].to(theta)
+        if derivatives:
+            pairs = [_pullback(grad(_total(loss, theta)), theta) for loss in seen]
+            self.gradients = torch.stack([g for g, _ in pairs])
+            self.hessian_products = [product for _, product in pairs]
+        else:
+            self.gradients = torch.stack([gradient(loss, theta) for loss in seen])
+        self.features = [moment.phi(self.gradients) for moment in rule.moments]
+        self.direction = rule.combine(*_averages(self.weights, self.features), theta)
+
+    def first_order(self, half: float) -> Tensor:
+        """Return f1 of Theorem 3.1."""
+        displacements, used = self._displacements(half), self.history.uses_batch(half)
+        moments = zip(self.rule.moments, displacements, used, strict=True)
+        tangents = [self._moment_tangent(*each) for each in moments]
+        point = (*_averages(self.weights, self.features), self.theta)
+        return -_derivative(self.rule.combine, point, (*tangents, half * self.direction))
+
+    def _moment_tangent(
+        self, moment: Moment, displacements: Tensor, used: NDArray[np.bool_]
+    ) -> Tensor:
+        """Return sum_r phi'(g_r) . (Hessian_r displacement_r), leaving out unused batches."""
+        batches = [r for r in range(len(displacements)) if used[r]]
+        if not batches:
+            return torch.zeros_like(self.theta)
+        curvatures = torch.stack([self.hessian_products[r](displacements[r])[0] for r in batches])
+        if moment.phi is identity:
+            return curvatures.sum(0)
+        return _derivative(moment.phi, (self.gradients[batches],), (curvatures,)).sum(0)
+
+    def _displacements(self, half: float) -> Tensor:
+        """Return how far back each moment looks to each batch, shape (L, batches, ...).
+
+        With w the weights of moment l, that is sum_k w_k (sum_(j=k)^(n-1) U^(j) + half U^(n)) over
+        the steps k of the batch.
+        """
+        seen = len(self.gradients)
+        now = torch.tensordot(self.weights.unsqueeze(-1), half * self.direction.unsqueeze(0), 1)
+        if not len(self.history.steps):
+            return now
+        weights = self.history.node_weights[..., :seen].to(self.theta)
+        moments = _averages(weights, self.features)
+        in_dims = (*(0 for _ in moments), None)
+        past = vmap(self.rule.combine, in_dims=in_dims)(*moments, self.theta)
+        coefficients = self.history.coefficients[:, :seen].to(self.theta)
+        return torch.tensordot(coefficients, past, dims=1) + now
+
+
+def _averages(weights: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
+    """Return each moment from its weights (L, ..., batches) and features (batches, ...)."""
+    pairs = zip(weights, features, strict=True)
+    return [torch.tensordot(weight, feature, dims=1) for weight, feature in pairs]
+
+
+def _derivative(
+    function: Callable[..., Tensor], point: tuple[Tensor, ...], tangent: tuple[Tensor, ...]
+) -> Tensor:
+    """Return the derivative of ``function`` at ``point`` along ``tangent``.
+
+    It is the transpose of the transpose, two reverse sweeps: as fast here as ``torch.func.jvp``,
+    whose first call loads torch's compiler.
+    """
+    value, transpose = _pullback(function, *point)
+    _, forward = _pullback(transpose, torch.zeros_like(value))
+    return forward(tangent)[0]
+
+
+def _pullback(
+    function: Callable[..., Any], *point: Tensor
+) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
+    """Return the value and the function from cotangents of it to cotangents of the point."""
+    return vjp(function, *point)  # type: ignore[return-value]
+
+
+def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:
+    return rule.combine(*(moment.phi(g) for moment in rule.moments), theta)
+
+
+def _total(loss: Loss, theta: Tensor) -> Loss:
+    """Return the loss, or the sum of the losses of independent trajectories."""
+    if theta.ndim == 1:
+        return loss
+    return lambda rows: vmap(loss)(rows).sum()
+
+
+def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules makes")
+    if not rule.bias_correction:
+        raise ConfigError(
+            "bias_correction", False, f"must be true for the flows of {rule.name} to hold"
+        )
+    if len(losses) > 1 and any(isinstance(decay, Tensor) for decay in rule.decays):
+        raise ConfigError("decay", "a tensor", "must be a number for mini-batches")
+
+
+def _check_step_size(h: Number) -> None:
+    allowed = bool((h >= 0).all()) if isinstance(h, Tensor) else 0 <= h < math.inf
+    if not allowed:
+        raise ConfigError("h", h, "must be >= 0 and finite")

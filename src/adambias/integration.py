@@ -1,0 +1,444 @@
+"""Iterate a rule, integrate a flow, and measure the order to which one follows the other."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from adambias.errors import ConfigError, choose_from
+from adambias.flows import (
+    Flow,
+    Losses,
+    as_losses,
+    check_start,
+    gradient,
+    leading_order_flow,
+    modified_flow,
+)
+from adambias.losses import Loss
+from adambias.rules import UpdateRule
+
+if TYPE_CHECKING:
+    from adambias.rules import Number
+
+Method: TypeAlias = Literal["rk4", "dop853", "euler"]
+METHODS: tuple[Method, ...] = ("rk4", "dop853", "euler")
+
+
+class DivergenceWarning(RuntimeWarning):
+    """A trajectory left the finite numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathInfo:
+    """How a trajectory ended.
+
+    Attributes
+    ----------
+    status : {"finished", "diverged"}
+        ``diverged`` if theta, or any trajectory of a batch, became infinite or NaN.
+    diverged_at : int, Tensor or None
+        First step n with a theta^(n) that is not finite, None if there is none; for a batch an
+        int64 tensor ``(B,)`` with -1 for the trajectories that finished.
+    """
+
+    status: Literal["finished", "diverged"]
+    diverged_at: int | Tensor | None
+
+
+@overload
+def iterate(
+    rule: UpdateRule,
+    loss: Losses,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    *,
+    every: int = ...,
+    return_info: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def iterate(
+    rule: UpdateRule,
+    loss: Losses,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    *,
+    every: int = ...,
+    return_info: Literal[True],
+) -> tuple[Tensor, PathInfo]: ...
+def iterate(
+    rule: UpdateRule,
+    loss: Losses,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    *,
+    every: int = 1,
+    return_info: bool = False,
+) -> Tensor | tuple[Tensor, PathInfo]:
+    """Run an optimizer from ``theta0``.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        The optimizer.
+    loss : callable or sequence of callables
+        The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    theta0 : Tensor, shape (p,) or (B, p)
+        Start, or one start for each of B independent trajectories.
+    h : float or Tensor
+        Step size, > 0; a tensor ``(B, 1)`` for one per trajectory. The rule's decays and epsilon
+        may be such tensors too.
+    n_steps : int
+        Number of steps.
+    every : int, optional
+        Keep only the rows n = 0, every, 2 every, ...; it divides n_steps.
+    return_info : bool, optional
+        Return a :class:`PathInfo` as well; without it a divergence is a warning.
+
+    Returns
+    -------
+    path : Tensor, shape (n_steps / every + 1, *theta0.shape)
+        theta^(0), theta^(1), ...; NaN from the step on at which a trajectory blew up.
+    info : PathInfo
+        Only if ``return_info``.
+    """
+    losses = as_losses(loss)
+    _check_run(losses, theta0, h, n_steps, every)
+    return _collect(_steps(rule, losses, theta0, h), theta0, n_steps, every, return_info)
+
+
+@overload
+def integrate(
+    flow: Flow,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    method: Method | None = ...,
+    substeps: int = ...,
+    *,
+    every: int = ...,
+    return_info: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def integrate(
+    flow: Flow,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    method: Method | None = ...,
+    substeps: int = ...,
+    *,
+    every: int = ...,
+    return_info: Literal[True],
+) -> tuple[Tensor, PathInfo]: ...
+def integrate(
+    flow: Flow,
+    theta0: Tensor,
+    h: Number,
+    n_steps: int,
+    method: Method | None = None,
+    substeps: int = 1,
+    *,
+    every: int = 1,
+    return_info: bool = False,
+) -> Tensor | tuple[Tensor, PathInfo]:
+    """Integrate a flow and return it at the times nh, n = 0, ..., n_steps.
+
+    Parameters
+    ----------
+    flow : Flow
+        From :func:`leading_order_flow`, :func:`modified_flow` or :func:`memoryless`.
+    theta0 : Tensor, shape (p,) or (B, p)
+        Start.
+    h : float or Tensor
+        Step size, that of the flow; a tensor ``(B, 1)`` for one per trajectory.
+    n_steps : int
+        Number of steps of h.
+    method : {"rk4", "dop853", "euler"}, optional
+        Fixed-step Runge-Kutta of order 4 (the default), SciPy's DOP853 with relative tolerance
+        1e-11, or Euler (the default and only choice for the memoryless iteration).
+    substeps : int, optional
+        Runge-Kutta or Euler steps per h.
+    every, return_info
+        As in :func:`iterate`.
+
+    Returns
+    -------
+    path : Tensor, shape (n_steps / every + 1, *theta0.shape)
+    info : PathInfo
+        Only if ``return_info``.
+    """
+    _check_run(flow.losses, theta0, h, n_steps, every)
+    _check_integration(flow, h, substeps)
+    chosen = _method(flow, method)
+    if chosen == "dop853":
+        states = _dop853(flow, theta0, h)
+    else:
+        stepper = _rk4_step if chosen == "rk4" else _euler_step
+        states = _fixed_steps(flow, theta0, h, substeps, stepper)
+    return _collect(states, theta0, n_steps, every, return_info)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderReport:
+    """Errors of both flows against the rule, and the orders they show.
+
+    Attributes
+    ----------
+    step_sizes : tuple of float
+        The step sizes h.
+    leading_errors, modified_errors : tuple of float
+        Largest Euclidean distance to the rule over the path, per step size.
+    leading_order, modified : float
+        Slopes of log error against log h, by least squares; NaN when an error is zero.
+    """
+
+    step_sizes: tuple[float, ...]
+    leading_errors: tuple[float, ...]
+    modified_errors: tuple[float, ...]
+
+    @property
+    def leading_order(self) -> float:
+        """Order of the leading-order flow; the theory says 1."""
+        return _slope(self.step_sizes, self.leading_errors)
+
+    @property
+    def modified(self) -> float:
+        """Order of the modified flow; the theory says 2."""
+        return _slope(self.step_sizes, self.modified_errors)
+
+
+def observed_order(
+    rule: UpdateRule,
+    loss: Losses,
+    theta0: Tensor,
+    horizon: float,
+    step_sizes: Sequence[float],
+    *,
+    method: Method = "rk4",
+    substeps: int = 1,
+) -> OrderReport:
+    """Measure the order to which both flows follow a rule.
+
+    Parameters
+    ----------
+    rule, loss
+        As in :func:`iterate`.
+    theta0 : Tensor of float64, shape (p,)
+        Start.
+    horizon : float
+        Length of time T; a multiple of every step size.
+    step_sizes : sequence of float
+        At least two step sizes.
+    method, substeps
+        As in :func:`integrate`.
+
+    Returns
+    -------
+    OrderReport
+    """
+    _check_order_request(theta0, horizon, step_sizes)
+    leading: list[float] = []
+    modified: list[float] = []
+    for h in step_sizes:
+        n_steps = round(horizon / h)
+        path = _finite(iterate(rule, loss, theta0, h, n_steps, return_info=True), "the rule", h)
+        for flow, errors in (
+            (leading_order_flow(rule, loss), leading),
+            (modified_flow(rule, loss, h), modified),
+        ):
+            run = integrate(flow, theta0, h, n_steps, method, substeps, return_info=True)
+            errors.append(_distance(path, _finite(run, f"the {flow.name} flow", h)))
+    return OrderReport(
+        step_sizes=tuple(map(float, step_sizes)),
+        leading_errors=tuple(leading),
+        modified_errors=tuple(modified),
+    )
+
+
+def _steps(
+    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number
+) -> Iterator[Tensor]:
+    """Yield theta^(1), theta^(2), ..."""
+    memories = [torch.zeros_like(theta) for _ in rule.moments]
+    n = 0
+    while True:
+        g = gradient(losses[n % len(losses)], theta)
+        corrected = []
+        for index, moment in enumerate(rule.moments):
+            decay = moment.decay
+            memories[index] = decay * memories[index] + (1 - decay) * moment.phi(g)
+            scale = 1 - decay ** (n + 1) if rule.bias_correction else 1.0
+            corrected.append(memories[index] / scale)
+        theta = theta - h * rule.combine(*corrected, theta)
+        n += 1
+        yield theta
+
+
+def _fixed_steps(
+    flow: Flow,
+    theta: Tensor,
+    h: Number,
+    substeps: int,
+    step: Callable[[Flow, Tensor, Number, int], Tensor],
+) -> Iterator[Tensor]:
+    n = 0
+    while True:
+        for _ in range(substeps):
+            theta = step(flow, theta, h / substeps, n)
+        n += 1
+        yield theta
+
+
+def _rk4_step(flow: Flow, theta: Tensor, dt: Number, n: int) -> Tensor:
+    k1 = flow.drift(theta, n)
+    k2 = flow.drift(theta + dt / 2 * k1, n)
+    k3 = flow.drift(theta + dt / 2 * k2, n)
+    k4 = flow.drift(theta + dt * k3, n)
+    return theta + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+def _euler_step(flow: Flow, theta: Tensor, dt: Number, n: int) -> Tensor:
+    return theta + dt * flow.drift(theta, n)
+
+
+def _dop853(flow: Flow, theta: Tensor, h: Number) -> Iterator[Tensor]:
+    """Integrate each [nh, (n+1)h] on its own, as the drift jumps where n changes."""
+    if isinstance(h, Tensor):
+        raise ConfigError("h", "a tensor", "must be a number for dop853")
+    suggested = None
+    n = 0
+    while True:
+        solution = _solve_interval(flow, theta, h, n, suggested)
+        reached = solution.y[:, -1] if solution.success else np.full(theta.numel(), np.nan)
+        theta = torch.from_numpy(reached).to(theta).view_as(theta)
+        suggested = min(h, float(np.diff(solution.t).max(initial=0.0))) or None
+        n += 1
+        yield theta
+
+
+def _solve_interval(flow: Flow, theta: Tensor, h: float, n: int, first_step: float | None) -> Any:
+    def drift(_: float, flat: np.ndarray) -> np.ndarray:
+        state = torch.from_numpy(flat).to(theta).view_as(theta)
+        return flow.drift(state, n).double().reshape(-1).numpy()
+
+    start = theta.double().reshape(-1).numpy()
+    return solve_ivp(
+        drift, (0.0, h), start, "DOP853", rtol=1e-11, atol=1e-13, first_step=first_step
+    )
+
+
+def _collect(
+    states: Iterator[Tensor], theta0: Tensor, n_steps: int, every: int, return_info: bool
+) -> Tensor | tuple[Tensor, PathInfo]:
+    """Store the rows asked for, and note where trajectories blow up."""
+    path = theta0.new_full((n_steps // every + 1, *theta0.shape), math.nan)
+    path[0] = theta0
+    diverged_at = torch.full(theta0.shape[:-1], -1, dtype=torch.int64)
+    for n, theta in zip(range(1, n_steps + 1), states, strict=False):
+        if not math.isfinite(theta.sum()):
+            lost = ~torch.isfinite(theta).all(-1)
+            diverged_at = torch.where(lost.cpu() & (diverged_at < 0), n, diverged_at)
+            theta = torch.where(lost.unsqueeze(-1), math.nan, theta)
+        if n % every == 0:
+            path[n // every] = theta
+        if bool((diverged_at >= 0).all()):
+            break
+    info = _path_info(diverged_at)
+    if return_info:
+        return path, info
+    if info.status == "diverged":
+        first = int(diverged_at[diverged_at >= 0].min())
+        many = f"{int((diverged_at >= 0).sum())} of {diverged_at.numel()} trajectories"
+        warnings.warn(
+            f"{many} diverged, first at step {first}; later rows are NaN",
+            DivergenceWarning,
+            stacklevel=3,
+        )
+    return path
+
+
+def _path_info(diverged_at: Tensor) -> PathInfo:
+    if not bool((diverged_at >= 0).any()):
+        return PathInfo(status="finished", diverged_at=None)
+    where = int(diverged_at) if diverged_at.ndim == 0 else diverged_at
+    return PathInfo(status="diverged", diverged_at=where)
+
+
+def _method(flow: Flow, method: Method | None) -> Method:
+    if method is not None and method not in METHODS:
+        raise ConfigError("method", method, choose_from(METHODS, method))
+    if flow.name == "memoryless":
+        if method not in (None, "euler"):
+            raise ConfigError("method", method, "must be euler for the memoryless iteration")
+        return "euler"
+    return method or "rk4"
+
+
+def _finite(run: tuple[Tensor, PathInfo], what: str, h: float) -> Tensor:
+    path, info = run
+    if info.status == "diverged":
+        at = info.diverged_at
+        raise ConfigError("step_sizes", h, f"{what} diverged at step {at}, take a smaller one")
+    return path
+
+
+def _distance(path: Tensor, other: Tensor) -> float:
+    return float(torch.linalg.vector_norm(path - other, dim=-1).max())
+
+
+def _slope(step_sizes: Sequence[float], errors: Sequence[float]) -> float:
+    if min(errors) <= 0:
+        return math.nan
+    return float(np.polyfit(np.log(step_sizes), np.log(errors), 1)[0])
+
+
+def _check_run(
+    losses: tuple[Loss, ...], theta0: Tensor, h: Number, n_steps: int, every: int
+) -> None:
+    positive = bool((h > 0).all()) if isinstance(h, Tensor) else 0 < h < math.inf
+    if not positive:
+        raise ConfigError("h", h, "must be > 0 and finite")
+    if n_steps < 0 or n_steps != int(n_steps):
+        raise ConfigError("n_steps", n_steps, "must be an integer >= 0")
+    if every < 1 or n_steps % every:
+        raise ConfigError("every", every, f"must divide n_steps = {n_steps}")
+    check_start(losses, theta0)
+
+
+def _check_integration(flow: Flow, h: Number, substeps: int) -> None:
+    if substeps < 1:
+        raise ConfigError("substeps", substeps, "must be >= 1")
+    if flow.h is None:
+        return
+    same = torch.as_tensor(flow.h).double() == torch.as_tensor(h).double()
+    if not bool(same.all()):
+        raise ConfigError("h", h, f"must be the step size the flow was made for, {flow.h}")
+
+
+def _check_order_request(theta0: Tensor, horizon: float, step_sizes: Sequence[float]) -> None:
+    if len(step_sizes) < 2:
+        raise ConfigError("step_sizes", list(step_sizes), "must hold at least two step sizes")
+    if isinstance(theta0, Tensor) and theta0.dtype != torch.float64:
+        raise ConfigError(
+            "theta0.dtype", theta0.dtype, "must be float64: rounding in others hides the order"
+        )
+    if isinstance(theta0, Tensor) and theta0.ndim != 1:
+        raise ConfigError("theta0.shape", tuple(theta0.shape), "must be (p,)")
+    for h in step_sizes:
+        if not 0 < h < math.inf:
+            raise ConfigError("step_sizes", h, "must be > 0 and finite")
+        steps = horizon / h
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
+            raise ConfigError("step_sizes", h, f"must divide the horizon, {horizon}")

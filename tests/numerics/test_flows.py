@@ -1,0 +1,239 @@
+"""The law against dense transcriptions, closed forms and the plain mini-batch sum."""
+
+import pytest
+import torch
+from plain import dense_correction, hessian, minibatch_drift
+from torch import Tensor
+from torch.func import grad
+
+import adambias as ab
+from adambias import memory, rules
+from adambias.errors import ConfigError
+from adambias.flows import gradient
+
+WELLS = ab.losses.double_wells()
+THETA = torch.tensor([1.9, 0.4, -1.5, 0.3, 1.6], dtype=torch.float64)
+H = 0.01
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    """Equal to 1e-10 relative."""
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10 * float(expected.norm()))
+
+
+@pytest.mark.parametrize("name", [*rules.NAMES, "adam_outside"])
+@pytest.mark.parametrize("n", [0, 1, 7, None])
+def test_the_law_with_dense_jacobians(name, n):
+    placement = "outside" if name == "adam_outside" else "inside"
+    rule = rules.make_rule(
+        name.removesuffix("_outside"),
+        beta1=0.8,
+        beta2=0.95,
+        epsilon=0.1,
+        weight_decay=0.1,
+        epsilon_placement=placement,
+    )
+    close(ab.correction(rule, WELLS, THETA, H, n=n), H * dense_correction(rule, WELLS, THETA, n))
+
+
+def bias_of_adam(beta1: float, beta2: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The law's bias of (2.2), the gradient, and the gradient of the perturbed one-norm."""
+    rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=epsilon)
+    g = gradient(WELLS, THETA)
+    bias = -ab.correction(rule, WELLS, THETA, H) * (g**2 + epsilon).sqrt()
+    return bias, g, grad(lambda v: ab.perturbed_one_norm(grad(WELLS)(v), epsilon))(THETA)
+
+
+@pytest.mark.parametrize(("beta1", "beta2"), [(0.9, 0.5), (0.3, 0.95), (0.0, 0.9), (0.7, 0.7)])
+@pytest.mark.parametrize("epsilon", [1e-4, 0.1, 100.0])
+def test_equations_2_2_and_2_3(beta1, beta2, epsilon):
+    bias, g, norm_gradient = bias_of_adam(beta1, beta2, epsilon)
+    first, second = (1 + beta1) / (1 - beta1), (1 + beta2) / (1 - beta2)
+    close(bias, H / 2 * (first - second + second * epsilon / (g**2 + epsilon)) * norm_gradient)
+    rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=epsilon)
+    drift = ab.modified_flow(rule, WELLS, H, n=None)(THETA)
+    close(drift, -(g + bias) / (g**2 + epsilon).sqrt())
+
+
+def test_equation_2_4_and_2_5_for_small_epsilon():
+    bias, g, norm_gradient = bias_of_adam(0.9, 0.5, epsilon=1e-14)
+    close(bias, H / 2 * (19.0 - 3.0) * norm_gradient)
+    penalised = grad(
+        lambda v: WELLS(v) + H / 2 * 16.0 * ab.perturbed_one_norm(grad(WELLS)(v), 1e-14)
+    )(THETA)
+    close(g + bias, penalised)
+
+
+def test_equations_2_6_and_2_7_for_large_epsilon():
+    epsilon = 1e13
+    bias, g, norm_gradient = bias_of_adam(0.9, 0.5, epsilon)
+    close(bias, H / 2 * 19.0 * norm_gradient)
+    squared = grad(lambda v: grad(WELLS)(v).square().sum())(THETA)
+    close(bias, H / (4 * epsilon**0.5) * 19.0 * squared)
+    rule = rules.adam(beta1=0.9, beta2=0.5, epsilon=epsilon)
+    drift = ab.modified_flow(rule, WELLS, H, n=None)(THETA)
+    close(drift, -(g + H / (4 * epsilon**0.5) * 19.0 * squared) / epsilon**0.5)
+
+
+def test_example_2_3_heavy_ball_and_barrett_and_dherin():
+    g, second = grad(WELLS)(THETA), hessian(WELLS)(THETA)
+    for beta1 in (0.0, 0.8):
+        penalised = g + H / 2 * (1 + beta1) / (1 - beta1) * second @ g
+        flow = ab.modified_flow(rules.heavy_ball(beta1=beta1), WELLS, H, n=None)
+        close(flow(THETA), -penalised)
+    flow = ab.modified_flow(rules.gradient_descent(), WELLS, H)
+    close(flow(THETA, 3), -grad(lambda v: WELLS(v) + H / 4 * grad(WELLS)(v).square().sum())(THETA))
+
+
+@pytest.mark.parametrize("n", [0, 5, None])
+def test_rmsprop_is_adam_without_memory_of_the_gradient(n):
+    pair = rules.rmsprop(beta2=0.9, epsilon=0.1), rules.adam(beta1=0.0, beta2=0.9, epsilon=0.1)
+    close(*(ab.correction(rule, WELLS, THETA, H, n=n) for rule in pair))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.999, 0.999999])
+@pytest.mark.parametrize("n", [0, 1, 10, 1000])
+def test_mean_age_is_the_weighted_age_of_the_memory(decay, n):
+    k = torch.arange(n + 1, dtype=torch.float64)
+    weights = decay**k / (decay**k).sum()
+    assert memory.mean_age(decay, n) == pytest.approx(
+        float((weights * k).sum()), abs=1e-9 * (n + 1)
+    )
+
+
+def test_the_memoryless_iteration_keeps_only_memory():
+    rule = rules.adamw(beta1=0.8, beta2=0.9, epsilon=0.1, weight_decay=0.2)
+    free = rules.adamw(beta1=0.0, beta2=0.0, epsilon=0.1, weight_decay=0.2)
+    expected = dense_correction(rule, WELLS, THETA, 4) - dense_correction(free, WELLS, THETA, 4)
+    step = ab.integrate(ab.memoryless(rule, WELLS, H, n=4), THETA, H, 1)[1] - THETA
+    base = ab.leading_order_flow(rule, WELLS)(THETA)
+    close(step - H * base, H**2 * expected)
+
+
+BATCHES = [
+    ab.losses.bilinear(x=x, y=y) for x, y in ((2.0, 1.5), (1.0, 2.0), (1.5, 0.5), (0.7, 1.0))
+]
+PLACE = torch.tensor([1.2, 0.9], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.adam(beta1=0.6, beta2=0.8, epsilon=0.1),
+        rules.adamw(beta1=0.9, beta2=0.97, epsilon=0.1, weight_decay=0.3),
+        rules.nadam(beta1=0.5, beta2=0.99, epsilon=0.01),
+        rules.lion(beta1=0.5, beta2=0.9, epsilon=0.1, weight_decay=0.1),
+        rules.heavy_ball(beta1=0.9),
+        rules.gradient_descent(),
+    ],
+    ids=lambda rule: rule.name,
+)
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 41, 150])
+def test_minibatch_drift_equals_the_plain_sum(rule, n):
+    f0, f1 = minibatch_drift(rule, BATCHES[:3], PLACE, n)
+    close(ab.leading_order_flow(rule, BATCHES[:3])(PLACE, n), f0)
+    close(ab.correction(rule, BATCHES[:3], PLACE, 1.0, n=n), f1)
+
+
+@pytest.mark.parametrize("n", [200, 777, 3000])
+def test_interpolated_memory_equals_the_plain_sum(n):
+    rule = rules.adam(beta1=0.9, beta2=0.999, epsilon=0.01)
+    grads = torch.stack([grad(loss)(PLACE) for loss in BATCHES])
+    weights = [memory._weights(torch.arange(n + 1).numpy(), d, 4) for d in rule.decays]
+    first, second = (
+        torch.from_numpy(w) @ f for w, f in zip(weights, (grads, grads**2), strict=True)
+    )
+    directions = rule.combine(first, second, PLACE)
+    reached = memory.history(n, rule.decays, 4)
+    for index, d in enumerate(rule.decays):
+        age = n - torch.arange(n + 1, dtype=torch.float64)
+        w = d**age * (1 - d) / (1 - d ** (n + 1))
+        since = directions[:-1].flip(0).cumsum(0).flip(0)
+        for batch in range(4):
+            plain = (w[:-1, None] * since)[batch::4].sum(0)
+            ours = reached.coefficients[index, batch] @ directions[reached.steps]
+            torch.testing.assert_close(ours, plain, rtol=1e-9, atol=0)
+
+
+def test_minibatch_cost_does_not_grow_with_n():
+    decays = (0.9, 0.99)
+    counts = [len(memory.history(n, decays, 3).steps) for n in (2000, 20_000, 200_000)]
+    assert max(counts[1:]) == 3
+    assert max(len(memory.history(n, (0.9, 0.999), 3).steps) for n in (5_000, 30_000)) < 700
+
+
+class _Counted(torch.autograd.Function):
+    """The identity, counting its gradient and the gradient of its gradient."""
+
+    counts: dict[str, int] = {}  # noqa: RUF012
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(theta):
+        return theta.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        _Counted.counts["gradient"] += 1
+        return _CountedBack.apply(cotangent)
+
+
+class _CountedBack(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cotangent):
+        return cotangent.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        _Counted.counts["second"] += 1
+        return cotangent.clone()
+
+
+@pytest.mark.parametrize("name", rules.NAMES)
+def test_one_gradient_and_one_hessian_product_per_drift(name):
+    _Counted.counts = {"loss": 0, "gradient": 0, "second": 0}
+
+    def loss(theta):
+        _Counted.counts["loss"] += 1
+        return WELLS(_Counted.apply(theta))
+
+    flow = ab.modified_flow(rules.make_rule(name), loss, H)
+    flow(THETA, 3)
+    assert _Counted.counts["loss"] == 1
+    assert _Counted.counts["second"] == 1
+    # The Hessian-vector product passes once more through the gradient's own backward.
+    assert _Counted.counts["gradient"] == 2
+
+
+def test_flows_refuse_what_the_law_does_not_cover():
+    raw = rules.adam(bias_correction=False)
+    for make in (
+        lambda: ab.leading_order_flow(raw, WELLS),
+        lambda: ab.modified_flow(raw, WELLS, H),
+        lambda: ab.memoryless(raw, WELLS, H),
+        lambda: ab.correction(raw, WELLS, THETA, H),
+    ):
+        with pytest.raises(ConfigError, match="bias_correction = False"):
+            make()
+    adam = rules.adam()
+    with pytest.raises(ConfigError, match="h = -1"):
+        ab.modified_flow(adam, WELLS, -1.0)
+    with pytest.raises(ConfigError, match="must be an integer for mini-batches"):
+        ab.correction(adam, [WELLS, WELLS], THETA, H)
+    with pytest.raises(ConfigError, match="a function, or a list of functions"):
+        ab.leading_order_flow(adam, [])
+    with pytest.raises(ConfigError, match="must be an UpdateRule"):
+        ab.leading_order_flow("adam", WELLS)
+    tensors = rules.adam(beta1=torch.tensor([[0.5]]))
+    with pytest.raises(ConfigError, match="must be a number for mini-batches"):
+        ab.modified_flow(tensors, [WELLS, WELLS], H)

@@ -1,0 +1,161 @@
+"""Iterating, integrating, orders of convergence, and what happens when things go wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import adambias as ab
+from adambias import bilinear, rules
+from adambias.config import load_params
+from adambias.errors import ConfigError
+from adambias.integration import DivergenceWarning
+
+START = torch.tensor([2.8, 3.5], dtype=torch.float64)
+LOSS = ab.losses.bilinear()
+ADAM = rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml", "laptop").scale.bilinear
+CASES = [
+    (loss, label)
+    for loss, case in SETTINGS.orders.losses.items()
+    for label in case.rules or SETTINGS.orders.rules
+]
+
+
+def test_every_rule_is_measured_on_every_loss():
+    labels = set(SETTINGS.orders.rules)
+    assert set(rules.NAMES) <= labels
+    assert {loss for loss, _ in CASES} == set(bilinear.LOSSES)
+    assert {label for loss, label in CASES if loss == "tanh_mlp"} == labels
+
+
+@pytest.mark.parametrize(("loss", "label"), CASES)
+def test_observed_orders(loss, label):
+    case = SETTINGS.orders.losses[loss]
+    model = bilinear._losses_and_starts(SETTINGS)[loss]
+    report = bilinear._order(SETTINGS.orders, label, loss, case, *model)
+    assert report["modified"] == pytest.approx(2, abs=0.15)
+    assert report["leading_order"] == pytest.approx(1, abs=0.15)
+
+
+def test_order_of_the_memoryless_iteration():
+    rule, errors, step_sizes = rules.heavy_ball(beta1=0.5), [], (0.01, 0.005, 0.0025)
+    loss, start = ab.losses.tanh_mlp()
+    for h in step_sizes:
+        n_steps = round(0.4 / h)
+        path = ab.iterate(rule, loss, start, h, n_steps)
+        errors.append(
+            (ab.integrate(ab.memoryless(rule, loss, h), start, h, n_steps) - path).abs().max()
+        )
+    assert float((errors[0] / errors[1]).log2()) == pytest.approx(2, abs=0.2)
+    assert float((errors[1] / errors[2]).log2()) == pytest.approx(2, abs=0.15)
+
+
+def test_the_contract_example():
+    path = ab.iterate(ADAM, LOSS, START, h=0.01, n_steps=80)
+    flow = ab.integrate(ab.modified_flow(ADAM, LOSS, h=0.01), START, h=0.01, n_steps=80)
+    base = ab.integrate(ab.leading_order_flow(ADAM, LOSS), START, h=0.01, n_steps=80)
+    assert path.shape == flow.shape == base.shape == (81, 2)
+    far, near = ((each - path).norm(dim=-1).max() for each in (base, flow))
+    assert near < far / 20
+
+
+def test_rk4_has_order_four_and_dop853_agrees():
+    rule = rules.heavy_ball(beta1=0.9)
+    loss, start = ab.losses.double_wells(), torch.tensor([1.9, -0.4], dtype=torch.float64)
+    flow = ab.modified_flow(rule, loss, 0.05)
+    exact = ab.integrate(flow, start, 0.05, 10, method="dop853")
+    errors = [
+        (ab.integrate(flow, start, 0.05, 10, substeps=k) - exact).abs().max() for k in (2, 4, 8)
+    ]
+    assert errors[2] < 1e-7
+    assert float((errors[1] / errors[2]).log2()) == pytest.approx(4, abs=0.2)
+
+
+def test_dop853_integrates_an_autonomous_flow_of_known_solution():
+    flow = ab.leading_order_flow(
+        rules.gradient_descent(), ab.losses.quadratic(torch.diag(torch.tensor([1.0, 3.0])).double())
+    )
+    start = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
+    path = ab.integrate(flow, start, 0.25, 4, method="dop853")
+    decay = torch.exp(-torch.tensor([1.0, 3.0], dtype=torch.float64))
+    torch.testing.assert_close(path[-1], start * decay, rtol=1e-9, atol=0)
+
+
+def test_only_the_rows_asked_for_are_kept():
+    full = ab.iterate(ADAM, LOSS, START, 0.01, 12)
+    torch.testing.assert_close(ab.iterate(ADAM, LOSS, START, 0.01, 12, every=4), full[::4])
+    flow = ab.modified_flow(ADAM, LOSS, 0.01)
+    thinned = ab.integrate(flow, START, 0.01, 12, every=12)
+    torch.testing.assert_close(thinned[-1], ab.integrate(flow, START, 0.01, 12)[-1])
+
+
+def test_a_trajectory_that_blows_up_says_where():
+    rule = rules.gradient_descent()
+    path, info = ab.iterate(rule, LOSS, START, 0.5, 30, return_info=True)
+    assert info.status == "diverged"
+    assert torch.isfinite(path[: info.diverged_at]).all()
+    assert torch.isnan(path[info.diverged_at :]).all()
+    with pytest.warns(DivergenceWarning, match=f"first at step {info.diverged_at}"):
+        ab.iterate(rule, LOSS, START, 0.5, 30)
+    _, info = ab.integrate(ab.modified_flow(rule, LOSS, 0.5), START, 0.5, 30, return_info=True)
+    assert info.status == "diverged"
+    assert ab.iterate(ADAM, LOSS, START, 0.01, 5, return_info=True)[1].diverged_at is None
+
+
+def test_in_a_batch_the_others_go_on():
+    starts = torch.stack([START, torch.tensor([0.6, 0.9], dtype=torch.float64)])
+    rule = rules.gradient_descent()
+    path, info = ab.iterate(rule, LOSS, starts, 0.1, 60, return_info=True)
+    assert info.diverged_at[0] > 0
+    assert info.diverged_at[1] == -1
+    torch.testing.assert_close(path[:, 1], ab.iterate(rule, LOSS, starts[1], 0.1, 60))
+
+
+def _order(loss=LOSS, start=START, step_sizes=(0.01, 0.005), horizon=0.1):
+    return ab.observed_order(ADAM, loss, start, horizon, list(step_sizes))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: _order(loss=lambda t: t * t), "must be a scalar tensor"),
+        (lambda: _order(loss=lambda t: (t * torch.nan).sum()), "loss(theta0) = nan"),
+        (lambda: _order(loss=lambda t: 1.0), "must be a scalar tensor"),
+        (lambda: _order(start=START.float()), "must be float64"),
+        (lambda: _order(start=START.repeat(2, 1)), "must be (p,)"),
+        (lambda: _order(step_sizes=()), "step_sizes = []"),
+        (lambda: _order(step_sizes=(0.01,)), "at least two"),
+        (lambda: _order(step_sizes=(0.01, -0.01)), "must be > 0"),
+        (lambda: _order(step_sizes=(0.03, 0.01)), "must divide the horizon"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.0, 5), "h = 0.0"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, -5), "n_steps = -5"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, 5, every=2), "must divide n_steps"),
+        (lambda: ab.iterate(ADAM, LOSS, torch.tensor([1, 2]), 0.1, 5), "floating-point"),
+        (lambda: ab.iterate(ADAM, LOSS, START[0], 0.1, 5), "theta0.shape"),
+        (
+            lambda: ab.integrate(ab.leading_order_flow(ADAM, LOSS), START, 0.1, 5, method="rk45"),
+            "method = 'rk45'",
+        ),
+        (
+            lambda: ab.integrate(ab.memoryless(ADAM, LOSS, 0.1), START, 0.1, 5, method="rk4"),
+            "must be euler",
+        ),
+        (
+            lambda: ab.integrate(ab.modified_flow(ADAM, LOSS, 0.1), START, 0.2, 5),
+            "the step size the flow was made for, 0.1",
+        ),
+        (
+            lambda: ab.integrate(ab.leading_order_flow(ADAM, LOSS), START, 0.1, 5, substeps=0),
+            "substeps = 0",
+        ),
+        (
+            lambda: ab.observed_order(rules.gradient_descent(), LOSS, START, 10.0, [0.5, 0.25]),
+            "diverged at step",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, words):
+    with pytest.raises(ConfigError) as error:
+        call()
+    assert words in str(error.value)
