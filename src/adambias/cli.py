@@ -1,0 +1,199 @@
+"""The command ``adambias``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adambias import __version__
+from adambias.config import Params, load_params
+from adambias.errors import AdambiasError
+from adambias.stage import guard
+
+GRIDS = click.argument("grids", nargs=-1, metavar="[GRID]...")
+SCALE = click.option("--scale", help="Use this scale instead of the one params.yaml names.")
+PARAMS = click.option(
+    "--params",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("params.yaml"),
+    show_default=True,
+    help="The parameters.",
+)
+YES = click.option("--yes", is_flag=True, help="Go on with more than 10,000 trials.")
+
+
+class _Commands(click.Group):
+    """Commands whose errors are one line, unless ``--debug`` is given."""
+
+    def invoke(self, context: click.Context) -> Any:
+        debug = bool(context.params.get("debug"))
+        code = guard(functools.partial(super().invoke, context), debug=debug)
+        if code:
+            context.exit(code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """Find out what an optimizer secretly regularises.
+
+    Sweeps of full-batch trainings, checked against the modified flows of their optimizers.
+
+    \b
+    Example:
+      adambias plan            # what would run, and for how long
+      adambias sweep beta2     # run it
+      adambias status          # watch it from another terminal
+    """
+
+
+def _grids(params: Params, names: Iterable[str]) -> list[str]:
+    return list(names) or list(params.scale.grids)
+
+
+def _confirm(params: Params, names: list[str], yes: bool) -> bool:
+    """Ask before planning very many trials; without a terminal to ask on, ``--yes`` is needed."""
+    from adambias.plan import LARGE, count_trials
+
+    largest = max(count_trials(params, [name]) for name in names)
+    if yes or largest <= LARGE or not sys.stdin.isatty():
+        return yes
+    click.confirm(f"a grid holds {largest:,} trials: go on?", abort=True)
+    return True
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+@click.option("--list", "listing", is_flag=True, help="List every trial with its key and state.")
+@click.option("--slots", type=click.IntRange(min=1), help="Trials at a time, for the estimate.")
+def plan(
+    grids: tuple[str, ...],
+    scale: str | None,
+    path: Path,
+    yes: bool,
+    listing: bool,
+    slots: int | None,
+) -> None:
+    """Show what a sweep would run; starts nothing.
+
+    \b
+    Example:
+      adambias plan beta2 beta1
+      adambias plan --scale paper --slots 8
+    """
+    from adambias.overview import print_plan
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    confirmed = _confirm(params, names, yes)
+    print_plan(params, names, confirmed=confirmed, listing=listing, slots=slots)
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool) -> None:
+    """Show the state of each trial, live while a sweep runs.
+
+    \b
+    Example:
+      adambias status beta2
+    """
+    from adambias.overview import print_status
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    print_status(params, names, confirmed=_confirm(params, names, yes))
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray Tune (this machine, or the cluster at RAY_ADDRESS), or this process alone.",
+)
+@click.option("--track/--no-track", default=True, help="Mirror the ledger into MLflow.")
+def sweep(
+    grids: tuple[str, ...],
+    scale: str | None,
+    path: Path,
+    yes: bool,
+    executor: Any,
+    track: bool,
+) -> None:
+    """Run the trials that are not finished.
+
+    \b
+    Example:
+      adambias sweep beta2 --executor inline
+    """
+    from adambias import sweep as sweeping
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    confirmed = _confirm(params, names, yes)
+    done = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
+    counts = done.count(done.jobs)
+    click.echo(f"{counts['done']} done, {counts['diverged']} diverged")
+
+
+@main.command()
+@SCALE
+@PARAMS
+def doctor(scale: str | None, path: Path) -> None:
+    """Check installation, data, ledger, tracking store and cluster; say how to mend each.
+
+    \b
+    Example:
+      adambias doctor
+    """
+    from adambias.doctor import examine
+
+    problems = examine(path, scale)
+    if problems:
+        raise AdambiasError(f"{problems} of the checks above failed")
+
+
+@main.command()
+@SCALE
+@PARAMS
+@YES
+def sync(scale: str | None, path: Path, yes: bool) -> None:
+    """Rebuild the MLflow view from the ledger; what is there already is left.
+
+    \b
+    Example:
+      rm mlflow.db && adambias sync
+    """
+    from adambias import tracking
+    from adambias.ledger import Ledger
+    from adambias.plan import make_plan
+
+    params = load_params(path, scale)
+    ledger = Ledger.open()
+    names = list(params.scale.grids)
+    confirmed = _confirm(params, names, yes)
+    found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    click.echo(tracking.sync(ledger, params, dict(found.grids)))
+
+
+if __name__ == "__main__":
+    main()

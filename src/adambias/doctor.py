@@ -1,0 +1,143 @@
+"""What ``adambias doctor`` checks, each with the mend for what is wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from adambias.config import Params, load_params
+from adambias.data import prepared_digest
+from adambias.errors import AdambiasError
+from adambias.ledger import Ledger
+
+Check = Callable[[Params], Iterator[str]]
+
+
+def examine(path: Path, scale: str | None = None) -> int:
+    """Run every check, print one line each, and return how many failed.
+
+    Parameters
+    ----------
+    path : Path
+        The parameters.
+    scale : str, optional
+        Use this scale instead of the one the file names.
+    """
+    try:
+        params = load_params(path, scale)
+    except AdambiasError as error:
+        _say("parameters", str(error), good=False)
+        return 1
+    _say("parameters", f"{path}, scale {params.name}", good=True)
+    failed = 0
+    for name, check in CHECKS.items():
+        try:
+            for line in check(params):
+                _say(name, line, good=True)
+        except (AdambiasError, OSError) as error:
+            failed += 1
+            _say(name, str(error), good=False)
+    return failed
+
+
+def _say(name: str, line: str, *, good: bool) -> None:
+    mark = click.style("ok  ", fg="green") if good else click.style("FAIL", fg="red")
+    click.echo(f"{mark} {name}: {line}")
+
+
+def _check_installation(params: Params) -> Iterator[str]:
+    wanted = ("torch", "torchvision", "ray", "mlflow", "dvc", "pandas", "seaborn")
+    versions = []
+    for name in wanted:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            raise AdambiasError(f"{name} is not installed: run make setup") from None
+    yield f"Python {sys.version.split()[0]}, {', '.join(versions)}"
+    import torch
+
+    try:
+        import torchvision
+    except RuntimeError as error:
+        raise AdambiasError(
+            f"torchvision does not fit torch {torch.__version__} ({error}): install both from the "
+            "same release, make setup does"
+        ) from None
+    gpus = torch.cuda.device_count()
+    yield f"torchvision {torchvision.__version__} fits torch; {gpus} GPUs here"
+
+
+def _check_data(params: Params) -> Iterator[str]:
+    root = params.data_root
+    for name, spec in params.scale.prepare.datasets.items():
+        digest = prepared_digest(name, spec, root)
+        yield f"{root / name}, digest {digest[:12]}"
+
+
+def _check_ledger(params: Params) -> Iterator[str]:
+    ledger = Ledger.open()
+    ledger.initialise()
+    keys = ledger.keys()
+    problems = [line for key in keys if (line := ledger.damaged(key))]
+    foreign = ledger.foreign()
+    if foreign:
+        yield f"{ledger.store.where()}: no trial's and left alone: {', '.join(foreign[:5])}"
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise AdambiasError(problems[0] + more)
+    finished = len(ledger.finished(keys))
+    yield f"{ledger.store.where()}: writable, {len(keys)} trials, {finished} finished, none damaged"
+
+
+def _check_tracking(params: Params) -> Iterator[str]:
+    from adambias.tracking import tracking_uri
+
+    uri = tracking_uri(params.root)
+    if uri.startswith("http"):
+        _reach(uri, "MLFLOW_TRACKING_URI", 80)
+    yield uri
+
+
+def _check_cluster(params: Params) -> Iterator[str]:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        resources = params.scale.resources
+        if resources.gpus_per_trial > 0:
+            import torch
+
+            if not torch.cuda.is_available():
+                raise AdambiasError(
+                    f"resources.gpus_per_trial = {resources.gpus_per_trial:g}: this machine has "
+                    "no GPU: set RAY_ADDRESS to a cluster that has, or choose scale laptop"
+                )
+        yield "RAY_ADDRESS unset: Ray starts on this machine"
+        return
+    if address not in ("auto", "local"):
+        _reach(address if "://" in address else f"ray://{address}", "RAY_ADDRESS", 6379)
+    yield f"RAY_ADDRESS = {address}: answers"
+
+
+def _reach(address: str, variable: str, port: int) -> None:
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or port), timeout=5).close()
+    except OSError as error:
+        raise AdambiasError(
+            f"{variable} = {address}: does not answer ({error}): start it, or unset {variable}"
+        ) from None
+
+
+CHECKS: dict[str, Check] = {
+    "installation": _check_installation,
+    "data": _check_data,
+    "ledger": _check_ledger,
+    "tracking": _check_tracking,
+    "cluster": _check_cluster,
+}

@@ -1,0 +1,292 @@
+"""Orders on Ray Tune: Tune schedules and restarts, the ledger remembers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import adambias
+from adambias.board import Board
+from adambias.config import SEMANTICS_VERSION, Resources
+from adambias.errors import SweepError
+from adambias.ledger import Ledger
+from adambias.orders import Order, write_failure
+
+if TYPE_CHECKING:
+    from adambias.worker import TrialRun
+
+REPORT_SECONDS = 10.0
+"""Seconds a trial trains between two reports to the driver."""
+
+
+class TrainTrial(tune.Trainable):
+    """One order as Tune sees it; a worker process serves many in turn."""
+
+    def setup(self, config: dict[str, Any], orders: dict[str, Order] | None = None) -> None:
+        """Take the order with the key ``config`` names; nothing is read or written yet."""
+        if orders is not None:
+            self._orders = orders
+        self._order = self._orders[config["key"]]
+        self._run: TrialRun | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next order in the same process."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for some seconds.
+
+        A lost store or GPU raises, and Tune starts the trial again in another process; any other
+        error would come again, so it is written down and ends the trial.
+        """
+        import torch
+
+        from adambias.worker import TrialRun
+
+        try:
+            if self._run is None:
+                self._run = TrialRun(self._order)
+            progress = self._run.advance(REPORT_SECONDS)
+        except (OSError, torch.AcceleratorError):
+            raise
+        except Exception as error:
+            write_failure(self._order, error)
+            return {"done": True, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        return {**progress, "done": progress["status"] != "running"}
+
+    def cleanup(self) -> None:
+        """Let the trial go."""
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+
+
+class _StaysHere:
+    """Tune pickles what it is given for a restoration that is never used: leave the board out."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Reports(_StaysHere, tune.Callback):
+    """Brings Tune's events to the board."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._take(trial, result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._take(trial, trial.last_result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._board.lost(_key(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        reason = (trial.get_error() and str(trial.get_error())) or "its worker was lost too often"
+        self._board.fail(_key(trial), reason)
+
+    def _take(self, trial: Any, result: dict[str, Any]) -> None:
+        if result.get("status") == "failed":
+            self._board.fail(_key(trial), result["reason"])
+        elif "status" in result:
+            self._board.update(_key(trial), result)
+
+
+class _ErrorBudget(_StaysHere, tune.Stopper):
+    """Stops everything once too many trials have failed."""
+
+    def __init__(self, board: Board, budget: int) -> None:
+        self._board, self._budget = board, budget
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._board.failures >= self._budget
+
+
+def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
+    """Run the orders on Ray Tune.
+
+    Joins the cluster that ``RAY_ADDRESS`` names, else starts Ray on this machine.
+
+    Raises
+    ------
+    SweepError
+        If the cluster can never run a trial, or a node lacks the ledger or this version.
+    """
+    with _connection(), _scratch(orders[0].store) as scratch:
+        request = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+        _preflight(request, orders[0].store)
+        trainable = tune.with_parameters(TrainTrial, orders={o.job.key: o for o in orders})
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": request["CPU"], "gpu": request["GPU"]}),
+            param_space={"key": tune.grid_search([order.job.key for order in orders])},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                max_concurrent_trials=resources.max_concurrent,
+                trial_name_creator=_key,
+                trial_dirname_creator=_key,
+            ),
+            run_config=tune.RunConfig(
+                name=f"sweep-{uuid.uuid4().hex[:8]}",
+                storage_path=scratch,
+                callbacks=[_Reports(board)],
+                stop=_ErrorBudget(board, resources.error_budget),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+def _key(trial: Any) -> str:
+    return str(trial.config["key"])
+
+
+@contextlib.contextmanager
+def _connection() -> Iterator[None]:
+    """Join or start Ray, quietly; a Ray that runs already in this process is used and left."""
+    if ray.is_initialized():
+        yield
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    address = os.environ.get("RAY_ADDRESS")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        settings |= {"include_dashboard": False, "address": "local"}
+    try:
+        ray.init(**settings)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise SweepError(
+            f"RAY_ADDRESS = {address}: cannot be joined ({line}): start the cluster, or unset it "
+            "to run on this machine"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _scratch(store: str) -> Iterator[str]:
+    """Give Tune a place for its own files that every node can reach, and clear it afterwards."""
+    ledger = Ledger.open(store)
+    if "://" in store:
+        name = f".tune/{uuid.uuid4().hex[:8]}"
+        base, _, query = store.partition("?")
+        try:
+            yield f"{base}/{name}" + (f"?{query}" if query else "")
+        finally:
+            with contextlib.suppress(OSError):
+                ledger.store.delete_folder(name)
+        return
+    single = len([node for node in ray.nodes() if node["Alive"]]) == 1
+    parent = None if single else Path(store, ".tune")
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="adambias-", dir=parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _preflight(request: dict[str, float], store: str) -> None:
+    """Refuse in seconds what the cluster can never run.
+
+    Raises
+    ------
+    SweepError
+        Naming the setting or the node, and the mend.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    fitting = nodes
+    for name, amount in request.items():
+        largest = max((node["Resources"].get(name, 0.0) for node in fitting), default=0.0)
+        fitting = [node for node in fitting if node["Resources"].get(name, 0.0) >= amount]
+        if not fitting:
+            raise SweepError(
+                f"resources.{name.lower()}s_per_trial = {amount:g}: no node of the cluster has "
+                f"more than {largest:g} {name} (beside what else a trial asks for): ask for less, "
+                "or join a larger cluster"
+            )
+    if len(nodes) > 1:
+        ledger, probe = Ledger.open(store), f".probe-{uuid.uuid4().hex[:8]}"
+        ledger.store.write(probe, b"probe")
+        try:
+            _check_nodes(nodes, ledger, probe)
+        finally:
+            ledger.store.delete([probe])
+
+
+def _check_nodes(nodes: list[dict[str, Any]], ledger: Ledger, probe: str) -> None:
+    checks = []
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        check = _check_node.options(scheduling_strategy=there).remote(ledger.store.uri, probe)
+        checks.append((node["NodeManagerHostname"], check))
+    for host, check in checks:
+        try:
+            version, semantics, problem = ray.get(check, timeout=120)
+        except ray.exceptions.RayError as error:
+            line = str(error).strip().splitlines()[-1]
+            raise SweepError(
+                f"node {host}: adambias cannot run there ({line}): install version "
+                f"{adambias.__version__} on every node"
+            ) from None
+        if (version, semantics) != (adambias.__version__, SEMANTICS_VERSION):
+            raise SweepError(
+                f"node {host}: has adambias {version} (semantics {semantics}), the driver "
+                f"{adambias.__version__} (semantics {SEMANTICS_VERSION}): install the same version"
+            )
+        if problem:
+            raise SweepError(
+                f"node {host}: cannot write the ledger {ledger.store.where()} ({problem}): use a "
+                "shared folder or an s3:// URI as ADAMBIAS_STORE"
+            )
+
+
+@ray.remote(num_cpus=0)
+def _check_node(store: str, probe: str) -> tuple[str, int, str]:
+    """Return this node's version and semantics, and what keeps it from the ledger, if anything.
+
+    ``probe`` is a file that the driver has just written there.
+    """
+    ledger = Ledger.open(store)
+    own = f".probe-{uuid.uuid4().hex[:8]}"
+    try:
+        known = ledger.store.exist([probe])[0]
+        ledger.store.write(own, b"probe")
+        ledger.store.delete([own])
+    except OSError as error:
+        return adambias.__version__, SEMANTICS_VERSION, str(error)
+    problem = "" if known else "it is another folder than the driver's"
+    return adambias.__version__, SEMANTICS_VERSION, problem

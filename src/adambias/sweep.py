@@ -1,0 +1,216 @@
+"""Run what a plan leaves to do, and tell the truth about how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Literal, Protocol
+
+from adambias.board import Board
+from adambias.config import Params, Resources
+from adambias.errors import SweepError
+from adambias.ledger import Ledger
+from adambias.orders import Order, write_failure
+from adambias.plan import Plan, make_plan
+
+logger = logging.getLogger("adambias")
+Executor = Literal["ray", "inline"]
+
+
+class Execute(Protocol):
+    """An executor: runs orders, reports to the board, raises only if it cannot go on."""
+
+    def __call__(self, orders: list[Order], resources: Resources, board: Board) -> None:
+        """Run every order."""
+
+
+def run(
+    params: Params,
+    names: Iterable[str],
+    *,
+    executor: Executor = "ray",
+    confirmed: bool = False,
+    track: bool = True,
+) -> Plan:
+    """Run the unfinished trials of some grids.
+
+    Parameters
+    ----------
+    params : Params
+        The scale's settings.
+    names : iterable of str
+        Grids to run.
+    executor : {"ray", "inline"}
+        Ray Tune, or one trial after the other in this process.
+    confirmed : bool
+        Run however many trials there are.
+    track : bool
+        Mirror the ledger into MLflow while the sweep runs.
+
+    Returns
+    -------
+    Plan
+        The plan after the sweep, in which every trial is finished.
+
+    Raises
+    ------
+    SweepError
+        If any trial failed or is unfinished; finished trials stay finished.
+    KeyboardInterrupt
+        If the sweep was interrupted, by SIGINT or SIGTERM.
+    """
+    names = list(names)
+    ledger = Ledger.open()
+    plan = make_plan(params, names, ledger, confirmed=confirmed)
+    if plan.pending:
+        ledger.initialise()
+        with _terminable(), contextlib.ExitStack() as stack:
+            if track:
+                stack.enter_context(_mirror(ledger, params, plan, names))
+            board = stack.enter_context(Board(plan, title=f"{params.name}: {', '.join(names)}"))
+            _executor(executor)(_orders(params, plan, ledger), params.scale.resources, board)
+        plan = make_plan(params, names, ledger, confirmed=True)
+        _refuse_unfinished(plan, ledger)
+    elif track:
+        _catch_up(ledger, params, plan)
+    return plan
+
+
+def _executor(name: Executor) -> Execute:
+    if name == "inline":
+        return run_inline
+    from adambias.ray_executor import run_on_ray
+
+    return run_on_ray
+
+
+def _orders(params: Params, plan: Plan, ledger: Ledger) -> list[Order]:
+    resources = params.scale.resources
+    return [
+        Order(
+            job=job,
+            store=ledger.store.uri,
+            data_root=str(params.data_root),
+            dataset=params.scale.prepare.datasets[job.trial.dataset],
+            extends=plan.extends.get(job.key),
+            checkpoint_seconds=resources.checkpoint_seconds,
+            keep_state=resources.keep_states,
+            threads=max(1, math.floor(resources.cpus_per_trial)),
+            gpu=resources.gpus_per_trial > 0,
+        )
+        for job in plan.pending
+    ]
+
+
+def run_inline(orders: list[Order], resources: Resources, board: Board) -> None:
+    """Run the orders one after the other in this process.
+
+    A failing trial is written down and the next one tried, until the error budget is spent. An
+    interruption may fall into the middle of a step, so the trial goes on from the checkpoint
+    written before it.
+    """
+    from adambias.worker import TrialRun
+
+    for order in orders:
+        run = None
+        try:
+            run = TrialRun(order)
+            while (progress := run.advance(seconds=5.0))["status"] == "running":
+                board.update(order.job.key, progress)
+            board.update(order.job.key, progress)
+        except Exception as error:
+            write_failure(order, error)
+            board.fail(order.job.key, error)
+            if board.failures >= resources.error_budget:
+                return
+        finally:
+            if run is not None:
+                run.close()
+
+
+def _refuse_unfinished(plan: Plan, ledger: Ledger) -> None:
+    missing = plan.pending
+    if not missing:
+        return
+    failed = [job for job in missing if ledger.text(job.key, "error.txt")]
+    words = f"{len(missing)} of {len(plan.jobs)} trials are not finished"
+    if not failed:
+        raise SweepError(f"{words}: run the same command again to go on")
+    first = failed[0]
+    trace = ledger.text(first.key, "error.txt").strip()
+    logger.error("the first failing trial, %s:\n%s", first.key, trace)
+    reason = trace.splitlines()[-1]
+    raise SweepError(
+        f"{words}, {len(failed)} failed, the first is {ledger.store.where(first.key)} ({reason}): "
+        "see its error.txt, then run the same command again"
+    )
+
+
+def _mirror(
+    ledger: Ledger, params: Params, plan: Plan, names: Iterable[str]
+) -> contextlib.AbstractContextManager[None]:
+    from adambias import tracking
+
+    grids = params.scale.grids
+    views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
+    return tracking.mirror_views(ledger, params.name, views)
+
+
+def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
+    """Bring MLflow up to date if it missed something; costs nothing if it did not."""
+    from adambias import tracking
+
+    behind = [
+        name
+        for name, jobs in plan.grids.items()
+        if not tracking.is_current(ledger, params.name, name, jobs)
+    ]
+    if behind:
+        with _mirror(ledger, params, plan, behind):
+            pass
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM, by which clusters preempt, end the sweep as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def collect(plan: Plan, ledger: Ledger, out: Path) -> None:
+    """Write the tables of each grid: ``<out>/<grid>/histories.parquet`` and ``trials.parquet``.
+
+    Histories are copied one trial at a time, so that memory does not grow with their number.
+
+    Raises
+    ------
+    LedgerError
+        If a finished trial's history is missing or damaged.
+    """
+    from adambias.tables import write_tables
+
+    for name, jobs in plan.grids.items():
+        write_tables(ledger, name, jobs, plan.outcomes, out / name)
+
+
+def slots(resources: Resources) -> int:
+    """Return how many trials this machine runs at a time."""
+    fit = max(1, math.floor((os.cpu_count() or 1) / resources.cpus_per_trial))
+    return min(fit, resources.max_concurrent or fit)
