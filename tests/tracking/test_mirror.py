@@ -1,0 +1,185 @@
+"""The mirror's own process: alive while trials run, killed, alone without a server, in a crowd."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from made_ledgers import (
+    assert_faithful,
+    finish_trial,
+    free_port,
+    grid_of,
+    jobs_of,
+    made_ledger,
+    run_trial,
+    runs_of,
+    start_driver,
+)
+
+from adambias import tracking
+from adambias.errors import TrackingError
+from adambias.ledger import Ledger
+from adambias.tracking.mirror import Order
+from adambias.tracking.process import Passes
+from adambias.tracking.views import View
+
+EXPERIMENT = "adambias/laptop/beta2"
+
+
+def points_in(database: Path) -> int:
+    try:
+        with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM metrics").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def wait_until(holds, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_mirror_follows_a_sweep_and_completes_at_its_end(project, uri, monkeypatch):
+    grid = grid_of()
+    jobs = jobs_of(grid)
+    ledger = made_ledger(project / "runs", jobs[:1])
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs)
+    with tracking.mirror(ledger, "laptop", "beta2", grid, jobs):
+        wait_until(lambda: points_in(project / "mlflow.db") > 0)
+        run_trial(ledger, jobs[1], 20)
+        for job in jobs[1:]:
+            finish_trial(ledger, job)
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert tracking.is_current(ledger, "laptop", "beta2", jobs)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.status == "FINISHED"
+
+
+def test_neither_import_nor_a_look_loads_mlflow(project):
+    script = """
+        import sys
+        from adambias import tracking
+        from adambias.ledger import Ledger
+        assert not tracking.is_current(Ledger.open("runs"), "laptop", "beta2", [])
+        loaded = {"mlflow", "torch", "ray", "sqlalchemy", "pandas"} & set(sys.modules)
+        assert not loaded, loaded
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=project)
+
+
+def test_a_sweep_goes_on_without_a_server_and_says_so_once(project, caplog):
+    grid = grid_of()
+    jobs = jobs_of(grid)
+    ledger = made_ledger(project / "runs", jobs)
+    away = f"http://127.0.0.1:{free_port()}"
+
+    def interrupted_sweep() -> None:
+        with tracking.mirror(ledger, "laptop", "beta2", grid, jobs, uri=away):
+            wait_until(lambda: bool(caplog.records))
+            raise KeyboardInterrupt
+
+    with caplog.at_level(logging.INFO, "adambias.tracking"), pytest.raises(KeyboardInterrupt):
+        interrupted_sweep()
+    (said,) = caplog.messages
+    assert f"MLflow is behind ({away}: cannot be reached (Connection refused))" in said
+    assert "adambias sync" in said
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, away)
+
+
+def test_passes_catch_up_once_the_store_is_back(project, capfd):
+    grid = grid_of()
+    jobs = jobs_of(grid)
+    ledger = made_ledger(project / "runs", jobs)
+    place = project / "later"
+    place.write_text("a file where the database's folder will be")
+    uri = f"sqlite:///{place}/mlflow.db"
+    view = View(name="beta2", grid=grid, jobs=tuple(jobs))
+    where = {"ledger": ledger.store.uri, "root": str(project), "since": 0.0}
+    passes = Passes(Order(uri=uri, scale="laptop", views=(view,), **where))
+    passes.attempt(ended=False)
+    passes.attempt(ended=False)
+    place.unlink()
+    place.mkdir()
+    shutil.copy(project / "mlflow.db", place / "mlflow.db")
+    passes.attempt(ended=False)
+    said = [json.loads(line)["text"] for line in capfd.readouterr().out.splitlines()]
+    assert len(said) == 2
+    assert said[0].startswith(f"MLflow is behind ({uri}: ")
+    assert said[1] == f"MLflow at {uri} answers again and has caught up"
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_a_hanging_store_does_not_hold_the_sweep_up(project, caplog):
+    import socket
+
+    grid = grid_of()
+    with socket.socket() as mute:  # takes connections and never answers
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        away = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        view = View(name="beta2", grid=grid, jobs=tuple(jobs_of(grid)))
+        ledger = made_ledger(project / "runs", [])
+        with tracking.mirror_views(ledger, "laptop", [view], uri=away, patience=0.5):
+            pass
+    assert "is not up to date after" in caplog.text
+    assert not [p for p in psutil.Process().children() if "adambias.tracking" in str(p.cmdline())]
+
+
+def test_a_useless_uri_is_refused_before_the_sweep(project):
+    ledger = Ledger.open(project / "runs")
+    with (
+        pytest.raises(TrackingError, match="folder of files"),
+        tracking.mirror(ledger, "laptop", "beta2", grid_of(), [], uri="file:./mlruns"),
+    ):
+        raise AssertionError("the sweep began")
+
+
+def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri):
+    """Kill the driver as its mirror writes, then both at once; resume; every history is whole."""
+    seeds, epochs = 4, 400
+    jobs = jobs_of(grid_of(seeds=range(seeds)), epochs=epochs)
+    ledger = made_ledger(project / "runs", jobs)
+    database = project / "mlflow.db"
+    whole = len(jobs) * epochs * 6
+    for both in (False, True):
+        before = points_in(database)
+        driver = start_driver(project, seeds=seeds, epochs=epochs, sleep=60)
+        wait_until(lambda before=before: points_in(database) > before + whole // 6)
+        (mirror,) = psutil.Process(driver.pid).children()
+        driver.kill()
+        if both:
+            mirror.kill()
+        driver.communicate()
+        assert not psutil.wait_procs([mirror], timeout=30)[1], "it ends by itself"
+    assert 0 < points_in(database) < whole
+    driver = start_driver(project, seeds=seeds, epochs=epochs)
+    said = driver.communicate(timeout=120)[1]
+    assert (driver.returncode, said) == (0, b"")
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
+    assert tracking.is_current(ledger, "laptop", "beta2", jobs)
+
+
+def test_a_sweep_run_twice_at_once_makes_the_store_and_each_run_once(project, uri):
+    """Both start with no database at all and write the same runs at the same time."""
+    (project / "mlflow.db").unlink()
+    jobs = jobs_of(grid_of(seeds=range(3)), epochs=100)
+    ledger = made_ledger(project / "runs", jobs)
+    drivers = [start_driver(project, seeds=3, epochs=100) for _ in range(2)]
+    outputs = [driver.communicate(timeout=120)[1] for driver in drivers]
+    assert [d.returncode for d in drivers] == [0, 0], outputs
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
+    assert tracking.is_current(ledger, "laptop", "beta2", jobs)

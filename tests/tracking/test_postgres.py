@@ -1,0 +1,86 @@
+"""A real PostgreSQL server, and two sweeps that write to it at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_ledgers import (
+    assert_faithful,
+    free_port,
+    grid_of,
+    jobs_of,
+    made_ledger,
+    needed,
+    params_of,
+    runs_of,
+    start_driver,
+)
+
+from adambias import tracking
+from adambias.tracking import location
+
+pytestmark = pytest.mark.postgres
+
+
+def programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs; Debian does not put it on the path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((f for f in folders if (f / "pg_ctl").exists()), None)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A server on a free port of this machine; as root it runs as the user postgres."""
+    folder = programs()
+    if folder is None:
+        needed("PostgreSQL is absent")
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}
+    data = tempfile.mkdtemp(prefix="adambias-postgres-")
+    if user:
+        shutil.chown(data, "postgres")
+    port = free_port()
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {data} -c fsync=off"
+
+    def call(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(folder / program), "-D", data, *arguments],
+            check=True, cwd=data, stdout=subprocess.DEVNULL, **user,
+        )  # fmt: skip
+
+    call("initdb", "-U", "tracker", "-A", "trust", "-E", "UTF8", "--locale=C")
+    call("pg_ctl", "start", "-w", "-l", f"{data}/log", "-o", options)
+    try:
+        yield f"postgresql://tracker@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "stop", "-w", "-m", "immediate")
+        shutil.rmtree(data)
+
+
+def test_two_sweeps_write_at_once_and_sync_finds_nothing_to_do(postgres, project):
+    """They start with no tables, one is run twice, and nothing is lost or doubled."""
+    (project / "mlflow.db").unlink()
+    grid = grid_of(seeds=range(3))
+    jobs = jobs_of(grid, epochs=100)
+    ledger = made_ledger(project / "runs", jobs)
+    names = ("beta2", "h", "beta2")
+    drivers = [start_driver(project, seeds=3, epochs=100, name=n, uri=postgres) for n in names]
+    outputs = [driver.communicate(timeout=200)[1] for driver in drivers]
+    assert [d.returncode for d in drivers] == [0, 0, 0], outputs
+    there = location.checked_uri(postgres)
+    for name in ("beta2", "h"):
+        assert_faithful(there, f"adambias/laptop/{name}", ledger, jobs)
+        assert len(runs_of(there, f"adambias/laptop/{name}", "sweep")) == 1
+        assert tracking.is_current(ledger, "laptop", name, jobs, postgres)
+    params = params_of(project, beta2=grid, h=grid)
+    again = tracking.sync(ledger, params, {"beta2": jobs, "h": jobs}, uri=postgres)
+    assert (again.runs, again.created, again.updated, again.points) == (12, 0, 0, 0)
+    assert not (project / "mlflow.db").exists()
+    assert (project / "mlartifacts").is_dir()

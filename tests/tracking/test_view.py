@@ -1,0 +1,327 @@
+"""The view in a real SQLite store, against the ledger it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import shutil
+import sqlite3
+import time
+
+import pytest
+from made_ledgers import (
+    DIGEST,
+    assert_faithful,
+    client_of,
+    finish_trial,
+    grid_of,
+    history_of,
+    jobs_of,
+    made_ledger,
+    params_of,
+    points_of,
+    run_trial,
+    runs_of,
+    view_of,
+)
+
+from adambias import tracking
+from adambias.tracking.client import TrackingStore
+from adambias.tracking.views import View
+from adambias.tracking.writer import GridWriter
+
+EXPERIMENT = "adambias/laptop/beta2"
+
+
+@pytest.fixture
+def grid():
+    return grid_of()
+
+
+@pytest.fixture
+def jobs(grid):
+    return jobs_of(grid)
+
+
+@pytest.fixture
+def sync(project, grid, uri):
+    def run(ledger, jobs, **more):
+        return tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs}, **more)
+
+    return run
+
+
+@pytest.fixture
+def writer(project, grid, uri):
+    """A writer as the mirror holds it: it remembers what it wrote."""
+
+    def make(ledger, jobs):
+        view = View(name="beta2", grid=grid, jobs=tuple(jobs))
+        return GridWriter(TrackingStore(uri), ledger, "laptop", view)
+
+    return make
+
+
+def test_sync_shows_every_trial_once_and_again_writes_nothing(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    first = sync(ledger, jobs)
+    view = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert (first.runs, first.created) == (4, 4)
+    again = sync(ledger, jobs)
+    assert (again.runs, again.created, again.updated, again.points) == (4, 0, 0, 0)
+    same = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert {s.run.info.run_id for s in same.values()} == {s.run.info.run_id for s in view.values()}
+
+
+def test_a_run_tells_all_about_its_trial(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.run_name == "Sweep beta2 (laptop)"
+    assert parent.info.status == "FINISHED"
+    assert "dvc repro sweep@beta2" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["trials_finished"] == 4
+    job = jobs[1]
+    shown = view_of(uri, EXPERIMENT)[job.key]
+    assert shown.run.info.run_name == "beta2 0.99 seed 0 beta1 0.9 h 0.001"
+    assert shown.run.info.status == "FINISHED"
+    assert shown.run.info.end_time - shown.run.info.start_time == 2000
+    for field in dataclasses.fields(job.trial):
+        assert field.name in shown.params
+    assert shown.params["beta2"] == "0.99"
+    assert shown.params["parameters"] == "77754"
+    assert shown.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert shown.tags["status"] == "finished"
+    assert shown.tags["DVC_STAGE"] == "sweep@beta2"
+    assert shown.tags["version.torch"] == "2.15.0"
+    assert "non_finite" not in shown.tags
+    (data,) = shown.run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", DIGEST[:16])
+    history = history_of(job)
+    assert shown.run.data.metrics["best_test_accuracy"] == history["test_accuracy"].max()
+    assert len(shown.run.data.metrics) <= 15
+    groups = {(s.tags["group_key"], s.tags["group"]) for s in view_of(uri, EXPERIMENT).values()}
+    assert groups >= {(shown.tags["group_key"], "beta2 0.99 beta1 0.9 h 0.001")}
+    assert len(groups) == 2
+
+
+def test_artifacts_are_the_ledgers_files(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    run = view_of(uri, EXPERIMENT)[jobs[0].key].run
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    folder = project / "mlartifacts" / run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    stored = hashlib.sha256((folder / "history.parquet").read_bytes()).hexdigest()
+    assert stored == ledger.done(jobs[0].key)["history_sha256"]
+    assert (folder / "log.txt").read_text() == f"trained {jobs[0].key}\n"
+    shutil.rmtree(project / "mlartifacts")
+    assert sync(ledger, jobs).updated == 4
+    assert (folder / "history.parquet").exists()
+
+
+def test_a_view_grows_with_its_trial(project, uri, jobs, writer):
+    ledger = made_ledger(project / "runs", [])
+    writing = writer(ledger, jobs)
+    assert writing.write().runs == 0
+    run_trial(ledger, jobs[0], 12)
+    assert writing.write().created == 1
+    shown = view_of(uri, EXPERIMENT)[jobs[0].key]
+    assert shown.points == points_of(history_of(jobs[0], 12))
+    assert (shown.tags["status"], shown.run.info.status) == ("running", "RUNNING")
+    assert writing.write().points == 0
+    run_trial(ledger, jobs[0], 30)
+    writing.write()
+    finish_trial(ledger, jobs[0])
+    writing.write()
+    assert_faithful(uri, EXPERIMENT, ledger, jobs[:1])
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.status == "RUNNING"
+
+
+def test_interrupted_and_failed_trials_say_so_and_go_on_later(project, uri, jobs, writer):
+    ledger = made_ledger(project / "runs", jobs[2:])
+    run_trial(ledger, jobs[0], 12)
+    run_trial(ledger, jobs[1], 0)
+    ledger.store.write(f"{jobs[1].key}/error.txt", b"Traceback\nRuntimeError: out of memory\n")
+    writer(ledger, jobs).write(ended=True)
+    view = view_of(uri, EXPERIMENT)
+    tags = [view[job.key].tags["status"] for job in jobs]
+    assert tags == ["interrupted", "failed", "finished", "finished"]
+    assert view[jobs[1].key].tags["error"] == "RuntimeError: out of memory"
+    assert [view[j.key].run.info.status for j in jobs[:2]] == ["KILLED", "FAILED"]
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.status == "KILLED"
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    for job in jobs[:2]:
+        finish_trial(ledger, job)
+    summary = writer(ledger, jobs).write(ended=True)
+    assert summary.created == 0
+    view = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert "error" not in view[jobs[1].key].tags
+    assert tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+
+
+def test_a_stale_trial_is_not_shown_as_running(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", [])
+    run_trial(ledger, jobs[0], 12, updated=time.time() - 3600)
+    sync(ledger, jobs)
+    assert view_of(uri, EXPERIMENT)[jobs[0].key].tags["status"] == "interrupted"
+
+
+def test_divergence_is_flagged_and_not_drawn(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs[1:])
+    history = history_of(jobs[0], 9)
+    history.loc[8, ["train_loss", "perturbed_one_norm"]] = [math.inf, math.nan]
+    finish_trial(ledger, jobs[0], history, status="diverged")
+    sync(ledger, jobs)
+    shown = assert_faithful(uri, EXPERIMENT, ledger, jobs)[jobs[0].key]
+    assert shown.tags["status"] == "diverged"
+    assert shown.tags["non_finite"] == "train_loss from epoch 8, perturbed_one_norm from epoch 8"
+    assert "final_train_loss" not in shown.run.data.metrics
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.data.metrics["trials_diverged"] == 1
+
+
+def test_a_half_filled_or_deleted_store_is_completed(project, uri, jobs, sync, writer):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    client = client_of(uri)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    view = view_of(uri, EXPERIMENT)
+    client.delete_run(parent.info.run_id)
+    client.delete_run(view[jobs[0].key].run.info.run_id)
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert sync(ledger, jobs).created == 1
+    again = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert {s.tags["mlflow.parentRunId"] for s in again.values()} == {parent.info.run_id}
+    client.delete_experiment(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    sync(ledger, jobs)
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_the_same_view_comes_back_after_the_database_is_deleted(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    before = view_of(uri, EXPERIMENT)
+    _forget_engines()
+    (project / "mlflow.db").unlink()
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert sync(ledger, jobs).created == 4
+    after = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    own = ("mlflow.parentRunId", "created_ns")
+    for key, shown in before.items():
+        assert after[key].params == shown.params
+        assert after[key].run.data.metrics == shown.run.data.metrics
+        assert after[key].run.info.start_time == shown.run.info.start_time
+        for name in shown.tags.keys() - set(own):
+            assert after[key].tags[name] == shown.tags[name]
+    assert tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+
+
+def _forget_engines() -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking._tracking_service import utils
+
+    for engine in SqlAlchemyStore._engine_map.values():
+        engine.dispose()
+    SqlAlchemyStore._engine_map.clear()
+    utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+
+
+def test_a_run_that_holds_anything_else_is_replaced(project, uri, jobs, sync):
+    from mlflow.entities import Metric
+
+    ledger = made_ledger(project / "runs", jobs[1:])
+    run_trial(ledger, jobs[0], 12)
+    sync(ledger, jobs)
+    run_id = view_of(uri, EXPERIMENT)[jobs[0].key].run.info.run_id
+    client_of(uri).log_batch(run_id, [Metric("train_loss", 7.0, 1, 3)])
+    finish_trial(ledger, jobs[0])
+    assert sync(ledger, jobs).created == 1
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_a_retrained_trial_replaces_its_run(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    finish_trial(ledger, jobs[0], history_of(jobs[0]) * [1, *[1.5] * 9, 1])
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert sync(ledger, jobs).created == 1
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_doubles_of_two_writers_are_resolved(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    first = view_of(uri, EXPERIMENT)[jobs[0].key].run
+    client_of(uri).create_run(first.info.experiment_id, tags=first.data.tags)
+    sync(ledger, jobs)
+    view = assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert jobs[0].key in view
+
+
+def test_a_changed_grid_marks_the_trials_it_lost(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    sync(ledger, jobs[:3])
+    view = view_of(uri, EXPERIMENT)
+    assert [view[job.key].tags["in_grid"] for job in jobs] == ["yes", "yes", "yes", "no"]
+    sync(ledger, jobs)
+    assert view_of(uri, EXPERIMENT)[jobs[3].key].tags["in_grid"] == "yes"
+
+
+def test_a_trial_of_two_grids_has_a_run_in_each(project, uri, jobs, grid):
+    ledger = made_ledger(project / "runs", jobs)
+    params = params_of(project, beta2=grid, beta1=grid)
+    tracking.sync(ledger, params, {"beta2": jobs, "beta1": jobs[:2]})
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
+    assert_faithful(uri, "adambias/laptop/beta1", ledger, jobs[:2])
+
+
+def test_a_damaged_history_is_named_and_the_rest_shown(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    ledger.store.write(f"{jobs[0].key}/history.parquet", b"rubbish")
+    summary = sync(ledger, jobs)
+    assert len(summary.problems) == 1
+    assert f"{jobs[0].key}/history.parquet: is damaged" in str(summary)
+    assert_faithful(uri, EXPERIMENT, ledger, jobs[1:])
+    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+
+
+def test_long_curves_are_thinned_and_the_artifact_is_whole(project, uri, grid, sync):
+    jobs = jobs_of(grid, epochs=1203, eval_every=6)[:1]
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    shown = view_of(uri, EXPERIMENT)[jobs[0].key]
+    history = ledger.history(jobs[0].key)
+    kept = history[(history["epoch"] % 3 == 0) | (history["epoch"] == 1202)]
+    assert shown.points == points_of(kept)
+
+
+def test_the_analysis_gives_trials_their_regime(project, uri, jobs, sync):
+    import pandas as pd
+
+    ledger = made_ledger(project / "runs", jobs)
+    keys = [job.key for job in jobs]
+    found = ["oscillation", "spike", None, "oscillation"]
+    (project / "results").mkdir()
+    table = pd.DataFrame({"trial": keys, "grid": "beta2", "regime": found})
+    table.to_parquet(project / "results" / "trials.parquet")
+    sync(ledger, jobs)
+    view = view_of(uri, EXPERIMENT)
+    assert [view[key].tags.get("regime") for key in keys] == found
+
+
+def test_tables_are_made_once_and_whole(project, monkeypatch):
+    from adambias.tracking.client import make_sqlite
+
+    file = project / "new" / "mlflow.db"
+    file.parent.mkdir()
+    file.with_name(".mlflow.db.new").write_bytes(b"left by a process that was killed")
+    make_sqlite(file)
+    assert [p.name for p in file.parent.iterdir()] == ["mlflow.db"]
+    with sqlite3.connect(file) as connection:
+        root = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+    assert root == [("mlflow-artifacts:/0",)]
