@@ -1,0 +1,310 @@
+"""The paper's claims, each with what was measured and a verdict by the rule in the parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adambias.claims_base import Claim
+from adambias.claims_bilinear import bilinear_claims
+from adambias.config import TRIAL_FIELDS, Analyse
+from adambias.trends import (
+    Estimate,
+    decide,
+    log_distance,
+    mean_over_seeds,
+    rank_correlation,
+    trend,
+)
+
+PAPER_RULE = "adam"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What claims are judged on.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        One row per trial and grid, with regime and summaries.
+    curves : DataFrame
+        Thinned histories, see :mod:`adambias.curves`.
+    bilinear, table1 : mapping and list, or None
+        Content of ``bilinear.json`` and ``table1.json``.
+    settings : Analyse
+        Rules and thresholds.
+    """
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    bilinear: Mapping[str, Any] | None
+    table1: Sequence[Mapping[str, Any]] | None
+    settings: Analyse
+
+    def usable(self, grid: str, axis: str) -> pd.DataFrame:
+        """Return the paper's optimizer's oscillation trials of a grid, with a ``series`` label."""
+        trials = oscillating(self.trials, grid)
+        return with_series(trials[trials["rule"] == PAPER_RULE], axis)
+
+
+def oscillating(trials: pd.DataFrame, grid: str) -> pd.DataFrame:
+    """Return the trials of a grid in the oscillation regime, the only ones a figure may use."""
+    return trials[(trials["grid"] == grid) & (trials["regime"] == "oscillation")]
+
+
+_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every")
+
+
+def with_series(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Add a column ``series`` that names what varies among the trials besides ``axis`` and seed.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Trials of one grid.
+    axis : str
+        The hyperparameter along the axis.
+
+    Returns
+    -------
+    DataFrame
+        ``series`` holds texts such as ``rule lion, h 0.0001``, empty where nothing else varies.
+    """
+    fields = [name for name in TRIAL_FIELDS if name not in (axis, *_NO_SERIES) and name in trials]
+    varied = [name for name in fields if trials[name].nunique(dropna=False) > 1]
+    labels = [
+        ", ".join(f"{name} {_number(row[name])}" for name in varied)
+        for row in trials[varied].to_dict("records")
+    ]
+    return trials.assign(series=labels if varied else "")
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def judge(evidence: Evidence) -> list[Claim]:
+    """Return every claim, in the order of the paper."""
+    makers: tuple[Callable[[Evidence], list[Claim]], ...] = (
+        lambda e: bilinear_claims(e.bilinear, e.table1, e.settings.verdict),
+        _figure4,
+        _figure5,
+        _figure6,
+        _step_size,
+    )
+    return [claim for make in makers for claim in make(evidence)]
+
+
+_NORM = "change of the highest norm across the grid, as a multiple of its mean excess over p√ε"
+_ACCURACY = "change of the best test accuracy across the grid"
+
+
+def _trend_claim(
+    evidence: Evidence,
+    points: pd.DataFrame,
+    *,
+    x: str,
+    quantity: str,
+    side: int,
+    words: Mapping[str, str],
+) -> Claim:
+    """Judge a claim that a quantity rises (side 1) or falls (side −1) with ``x``."""
+    settings = evidence.settings
+    if quantity == "norm":
+        scale = points["excess"].mean() if len(points) else math.nan
+        found = trend(points, x, "peak_perturbed_one_norm", settings.interval).scaled(1 / scale)
+        least, statistic = settings.verdict.norm_effect, _NORM
+    else:
+        found = trend(points, x, "best_test_accuracy", settings.interval)
+        least, statistic = settings.verdict.accuracy_effect, _ACCURACY
+    return _seed_claim(evidence, found, side=side, least=least, statistic=statistic, words=words)
+
+
+def _seed_claim(
+    evidence: Evidence,
+    found: Estimate,
+    *,
+    side: int,
+    least: float,
+    statistic: str,
+    words: Mapping[str, str],
+    directions: tuple[str, str] = ("rises", "falls"),
+) -> Claim:
+    """Turn an estimate over seeds into a claim with its verdict."""
+    rule = evidence.settings
+    verdict, reason = decide(found, side=side, least=least, seeds=rule.verdict.seeds)
+    return Claim(
+        **words,
+        paper=directions[0] if side > 0 else directions[1],
+        statistic=statistic,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        interval=f"{rule.interval.level:.0%}, bootstrap over seeds and t, the wider",
+        n=found.n,
+        rank_correlation=found.rank_correlation,
+        found=_direction(found.value, directions),
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _within(found: Estimate, reach: float) -> Estimate:
+    """Cut an interval at what is possible: t knows no bounds of a share."""
+    low, high = np.clip([found.low, found.high], -reach, reach)
+    return Estimate(value=found.value, low=float(low), high=float(high), n=found.n)
+
+
+def _direction(value: float, directions: tuple[str, str]) -> str:
+    if not math.isfinite(value):
+        return "no data"
+    return directions[0] if value > 0 else directions[1] if value < 0 else "level"
+
+
+def _figure4(evidence: Evidence) -> list[Claim]:
+    points = evidence.usable("beta2", "beta2")
+    points = points.assign(x=log_distance(points["beta2"]))
+    norm = {
+        "key": "fig4_norm",
+        "source": "figure 4, section 6",
+        "sentence": "Raising beta2 raises the perturbed one-norm of the gradient.",
+    }
+    accuracy = {
+        "key": "fig4_accuracy",
+        "source": "figure 4, section 6",
+        "sentence": "Raising beta2 lowers the test accuracy.",
+    }
+    return [
+        _trend_claim(evidence, points, x="x", quantity="norm", side=1, words=norm),
+        _trend_claim(evidence, points, x="x", quantity="accuracy", side=-1, words=accuracy),
+    ]
+
+
+def _figure5(evidence: Evidence) -> list[Claim]:
+    points = evidence.usable("beta1", "beta1")
+    points = points.assign(x=log_distance(points["beta1"]))
+    norm = {
+        "key": "fig5_norm",
+        "source": "figure 5, section 6",
+        "sentence": "Raising beta1 lowers the perturbed one-norm of the gradient.",
+    }
+    accuracy = {
+        "key": "fig5_accuracy",
+        "source": "figure 5, section 6",
+        "sentence": "Raising beta1 raises the test accuracy.",
+    }
+    return [
+        _trend_claim(evidence, points, x="x", quantity="norm", side=-1, words=norm),
+        _trend_claim(evidence, points, x="x", quantity="accuracy", side=1, words=accuracy),
+    ]
+
+
+def _figure6(evidence: Evidence) -> list[Claim]:
+    claims = []
+    for grid, beta, side, word in (
+        ("hills_beta2", "beta2", 1, "larger beta2"),
+        ("hills_beta1", "beta1", -1, "smaller beta1"),
+    ):
+        points = evidence.usable(grid, beta)
+        points = points.assign(x=log_distance(points[beta]))
+        words = {
+            "key": f"fig6_{grid}",
+            "source": "figure 6, section 6",
+            "sentence": f"The hills of the norm are higher with {word}.",
+        }
+        claims.append(
+            _trend_claim(evidence, points, x="x", quantity="norm", side=side, words=words)
+        )
+    return [*claims, _most_of_training(evidence), _shape(evidence)]
+
+
+def _most_of_training(evidence: Evidence) -> Claim:
+    """Judge whether a larger beta1 goes with a smaller norm at most epochs, seed by seed."""
+    points = evidence.usable("hills_beta1", "beta1")
+    curves = evidence.curves.query("grid == 'hills_beta1'").merge(
+        points[["trial", "seed", "series", "beta1"]], on="trial"
+    )
+    rows = [(key[0], _share_below(group)) for key, group in curves.groupby(["seed", "series"])]
+    shares = pd.DataFrame(rows, columns=["seed", "share"]).groupby("seed")["share"].mean()
+    found = _within(mean_over_seeds(shares - 0.5, evidence.settings.interval), 0.5)
+    words = {
+        "key": "fig6_most_of_training",
+        "source": "figure 6, section 6",
+        "sentence": "Throughout most of the training, the larger beta1, the smaller the norm.",
+    }
+    return _seed_claim(
+        evidence,
+        found,
+        side=1,
+        least=evidence.settings.verdict.share_effect,
+        statistic="share of epochs with a negative rank correlation, less one half",
+        words=words,
+        directions=("most of it", "less than half"),
+    )
+
+
+def _share_below(curves: pd.DataFrame) -> float:
+    wide = curves.pivot_table(index="epoch", columns="beta1", values="perturbed_one_norm")
+    wide = wide.dropna()
+    if wide.shape[1] < 2 or wide.empty:
+        return math.nan
+    betas = wide.columns.to_numpy(dtype=float)
+    return float(np.mean([rank_correlation(betas, row) < 0 for row in wide.to_numpy()]))
+
+
+def _shape(evidence: Evidence) -> Claim:
+    """Judge whether most norms fall, rise to a hill, and fall again."""
+    grids = ("beta2", "beta1")
+    points = pd.concat([evidence.usable(f"hills_{axis}", axis) for axis in grids])
+    points = points.drop_duplicates("trial").dropna(subset=["hill_rise", "hill_fall"])
+    height = points[["hill_rise", "hill_fall"]].min(axis=1)
+    shares = (height >= evidence.settings.hill_decades).groupby(points["seed"]).mean()
+    words = {
+        "key": "fig6_shape",
+        "source": "figure 6, section 6",
+        "sentence": "The norm decreases, then rises again, then decreases until it flattens.",
+    }
+    return _seed_claim(
+        evidence,
+        _within(mean_over_seeds(shares - 0.5, evidence.settings.interval), 0.5),
+        side=1,
+        least=evidence.settings.verdict.share_effect,
+        statistic=(
+            "share of trials whose norm has a hill of at least "
+            f"{evidence.settings.hill_decades:g} powers of ten, less one half"
+        ),
+        words=words,
+        directions=("a hill in most", "a hill in less than half"),
+    )
+
+
+def step_size_sides(trials: pd.DataFrame) -> pd.DataFrame:
+    """Label trials by the side of beta1 = beta2 they are on, in a column ``side``."""
+    above = trials["beta1"] >= trials["beta2"]
+    return trials.assign(side=np.where(above, "beta1 ≥ beta2", "beta1 < beta2"))
+
+
+def _step_size(evidence: Evidence) -> list[Claim]:
+    points = step_size_sides(evidence.usable("h", "h"))
+    points = points.assign(x=np.log10(points["h"].astype(float)))
+    claims = []
+    for side_name, key, side, word in (
+        ("beta1 ≥ beta2", "h_penalised", -1, "lowers"),
+        ("beta1 < beta2", "h_hindered", 1, "raises"),
+    ):
+        chosen = points[points["side"] == side_name]
+        words = {
+            "key": key,
+            "source": "equation 2.5, on networks",
+            "sentence": f"At equal time, a larger h {word} the norm where {side_name}.",
+        }
+        claims.append(
+            _trend_claim(evidence, chosen, x="x", quantity="norm", side=side, words=words)
+        )
+    return claims

@@ -1,0 +1,53 @@
+"""Figure 2: how beta1 and beta2 move Adam's trajectory on the bilinear model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adambias.figures import style, trajectories
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from adambias.figures import Tables
+
+TITLE = "Adam on the bilinear model: beta1 and beta2"
+PANELS = {"fig2_beta1": r"$\beta_1$", "fig2_beta2": r"$\beta_2$"}
+
+
+def draw(tables: Tables) -> Figure:
+    """Draw both panels, with the arrival at the minima enlarged."""
+    summary, paths = tables.json("bilinear.json"), tables.frame("bilinear.parquet")
+    figure, axes = style.panels(2, aspect=1.0)
+    for ax, (name, symbol) in zip(axes, PANELS.items(), strict=True):
+        trajectories.fan_panel(ax, summary, paths, name, symbol)
+        ax.set_title(trajectories.fixed_words(summary, name))
+    trajectories.shared_legend(figure, axes[0])
+    return figure
+
+
+def settings(tables: Tables) -> dict[str, str]:
+    """Return the settings of both panels."""
+    return trajectories.fan_settings(tables.json("bilinear.json"), list(PANELS))
+
+
+def caption(tables: Tables) -> str:
+    """Say what varies and where it leads."""
+    summary = tables.json("bilinear.json")
+    first, second = (trajectories.direction_words(summary, name) for name in PANELS)
+    return (
+        "Trajectories of Adam over level sets of the perturbed one-norm of the gradient (darker is "
+        "larger); the arrival at the minima is enlarged. The cross is the minimum around which the "
+        f"norm is smallest. (a) β1 varies: {first}. (b) β2 varies: {second}."
+    )
+
+
+def alt(tables: Tables) -> str:
+    """Describe the picture."""
+    summary = tables.json("bilinear.json")
+    first, second = (trajectories.direction_words(summary, name) for name in PANELS)
+    return (
+        "Two maps of the parameter plane with a dashed hyperbola of minima. Trajectories run from "
+        f"the start at the upper right to the hyperbola. Over beta1, left: {first}. Over beta2, "
+        f"right: {second}."
+    )

@@ -1,0 +1,29 @@
+"""Figure 5: perturbed one-norm and test accuracy against beta1."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from adambias.figures import Tables, decay, effect
+
+TITLE = "Figure 5: norm and accuracy against beta1"
+
+
+def draw(tables: Tables) -> Figure:
+    """Draw the figure."""
+    return decay.draw(tables, "beta1")
+
+
+def caption(tables: Tables) -> str:
+    """Return the caption."""
+    return decay.caption(tables, "beta1")
+
+
+def alt(tables: Tables) -> str:
+    """Return the picture in words."""
+    return decay.alt(tables, "beta1")
+
+
+def settings(tables: Tables) -> dict[str, str]:
+    """Return the settings behind the figure."""
+    return effect.setting(tables, "beta1", ("beta1",))

@@ -1,0 +1,106 @@
+"""The norm against the test accuracy, over all trials."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from adambias.figures import Missing, Tables, style
+from adambias.trends import log_distance, rank_correlation
+
+TITLE = "Norm against test accuracy"
+
+
+def draw(tables: Tables) -> Figure:
+    """Draw one panel for each network and dataset; colour tells log (1 − β₁)/(1 − β₂)."""
+    trials = _load(tables)
+    kinds = list(trials.groupby(["model", "dataset"], sort=True))
+    figure, axes = style.panels(len(kinds), columns=min(len(kinds), 3), aspect=0.85)
+    gap = _gap(trials)
+    reach = float(np.abs(gap).max()) or 1.0
+    marks = None
+    for ax, ((model, dataset), group) in zip(axes, kinds, strict=True):
+        marks = _draw_panel(ax, group, reach) or marks
+        ax.set_title(f"{model} on {dataset}{_rank(group)}")
+        ax.set(xlabel="highest norm's excess over p√ε", ylabel="best test accuracy")
+    if marks is not None:
+        words = "log₁₀ (1 − β₁)/(1 − β₂)"
+        place = "bottom" if style.is_narrow() else "right"
+        figure.colorbar(marks, ax=axes, label=words, location=place, shrink=0.9, aspect=25)
+    return figure
+
+
+def _load(tables: Tables) -> pd.DataFrame:
+    trials = tables.frame("trials.parquet").drop_duplicates("trial")
+    shown = trials[
+        (trials["regime"] != "divergence")
+        & np.isfinite(trials["excess"])
+        & (trials["excess"] > 0)
+        & np.isfinite(trials["best_test_accuracy"])
+    ]
+    if shown.empty:
+        raise Missing("no trial has both a norm and a test accuracy")
+    return shown
+
+
+def _gap(trials: pd.DataFrame) -> np.ndarray:
+    return log_distance(trials["beta2"]) - log_distance(trials["beta1"])
+
+
+def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection | None:
+    marks = None
+    for regime, group in trials.groupby("regime", sort=True):
+        marks = ax.scatter(
+            group["excess"],
+            group["best_test_accuracy"],
+            c=_gap(group),
+            cmap="PuOr_r",
+            vmin=-reach,
+            vmax=reach,
+            marker=style.REGIME_MARKERS[str(regime)],
+            s=(4.2 * style.measures().text / 8) ** 2,
+            edgecolor=style.INK,
+            linewidth=0.4,
+            label=str(regime),
+        )
+    ax.set_xscale("log")
+    style.plain_log(ax.xaxis)
+    if trials["regime"].nunique() > 1:
+        ax.legend(loc="lower left")
+    return marks
+
+
+def _rank(trials: pd.DataFrame) -> str:
+    calm = trials[trials["regime"] == "oscillation"]
+    if len(calm) < 3:
+        return ""
+    rank = rank_correlation(calm["excess"], calm["best_test_accuracy"])
+    return f"\nrank correlation {rank:.2f} ({len(calm)} trials)"
+
+
+def caption(tables: Tables) -> str:
+    """Say what is shown and what the correlation cannot say."""
+    trials = _load(tables)
+    return (
+        f"Excess of the highest perturbed one-norm over p√ε against the best test accuracy, "
+        f"{len(trials)} trials of all grids that did not diverge. Colour: how far β₂ is above β₁. "
+        "The rank correlation is of the oscillation trials; it pools seeds, decays, step sizes "
+        "and epochs, so it describes this collection of trials. The paper conjectures a link and "
+        "proves none (section 4)."
+    )
+
+
+def alt(tables: Tables) -> str:
+    """Say in words how the cloud lies."""
+    trials = _load(tables)
+    words = []
+    for (model, dataset), group in trials.groupby(["model", "dataset"], sort=True):
+        rank = rank_correlation(group["excess"], group["best_test_accuracy"])
+        words.append(
+            f"{model} on {dataset}, {len(group)} trials, rank correlation {rank:.2f}, accuracies "
+            f"{group['best_test_accuracy'].min():.3f} to {group['best_test_accuracy'].max():.3f}"
+        )
+    return f"Scatter plot of the norm against the test accuracy: {'; '.join(words)}."

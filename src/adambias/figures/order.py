@@ -1,0 +1,111 @@
+"""Order of convergence: errors of both flows against the step size, for every rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adambias.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from adambias.figures import Tables
+
+TITLE = "Order of convergence of the flows"
+LOSSES = {
+    "bilinear": "bilinear model",
+    "tanh_mlp": "tanh network",
+    "double_wells": "coupled double wells",
+    "bilinear_batches": "mini-batches, cyclic",
+}
+MARKERS = "osD^vP*Xhd"
+
+
+def draw(tables: Tables) -> Figure:
+    """Draw one panel per loss; filled marks are the modified flow, open ones leading order."""
+    orders = tables.json("bilinear.json")["orders"]
+    names = list(dict.fromkeys(row["loss"] for row in orders))
+    rules = list(dict.fromkeys(row["rule"] for row in orders))
+    figure, axes = style.panels(len(names), columns=2, aspect=0.72)
+    colours = dict(zip(rules, style.sequence(len(rules), "turbo"), strict=True))
+    for ax, name in zip(axes, names, strict=True):
+        rows = [row for row in orders if row["loss"] == name]
+        for row in rows:
+            _draw_rule(ax, row, colours[row["rule"]], MARKERS[rules.index(row["rule"]) % 10])
+        _draw_guides(ax, rows)
+        ax.set(xscale="log", yscale="log", title=LOSSES.get(name, name))
+        ax.set(xlabel="step size $h\\,/\\,T$", ylabel="largest distance")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        [label.replace("_", " ") for label in labels],
+        loc="outside lower center",
+        ncols=2 if style.is_narrow() else 4,
+    )
+    return figure
+
+
+def _draw_rule(ax: Axes, row: dict[str, Any], colour: Any, marker: str) -> None:
+    h = np.array(row["step_sizes"]) / row["horizon"]
+    ax.plot(h, row["modified_errors"], color=colour, marker=marker, label=row["rule"])
+    ax.plot(
+        h,
+        row["leading_errors"],
+        color=colour,
+        marker=marker,
+        markerfacecolor="white",
+        linestyle="--",
+    )
+
+
+def _draw_guides(ax: Axes, rows: list[dict[str, Any]]) -> None:
+    """Draw the slopes 1 and 2 for the eye, above and below the curves."""
+    h = np.array(rows[0]["step_sizes"]) / rows[0]["horizon"]
+    span = np.array([h.min(), h.max()])
+    highest = max(max(row["leading_errors"]) for row in rows)
+    lowest = min(min(row["modified_errors"]) for row in rows)
+    ends = {1: 3 * highest * span / h.max(), 2: lowest / 3 * (span / h.min()) ** 2}
+    for slope, values in ends.items():
+        ax.plot(span, values, color=style.FAINT, linewidth=1)
+        ax.annotate(
+            f"slope {slope}",
+            (np.sqrt(span.prod()), np.sqrt(values.prod())),
+            xytext=(0, 5 if slope == 1 else -5),
+            textcoords="offset points",
+            ha="right" if slope == 1 else "left",
+            va="bottom" if slope == 1 else "top",
+            color=style.FAINT,
+        )
+
+
+def caption(tables: Tables) -> str:
+    """Say which orders are seen."""
+    orders = tables.json("bilinear.json")["orders"]
+    leading = [row["leading_order"] for row in orders]
+    modified = [row["modified"] for row in orders]
+    return (
+        "Largest distance to the rule over the path against the step size, in units of the "
+        "horizon. Filled marks, solid: modified flow, observed orders "
+        f"{min(modified):.2f} to {max(modified):.2f} (theory: 2). Open marks, dashed: leading-order"
+        f" flow, {min(leading):.2f} to {max(leading):.2f} (theory: 1)."
+    )
+
+
+ALT = (
+    "Log-log plots, one per loss. For every rule the error of the modified flow falls with slope "
+    "two as the step size falls, that of the leading-order flow with slope one."
+)
+
+
+def settings(tables: Tables) -> dict[str, str]:
+    """Return the hyperparameters, horizon and numbers of steps of each loss."""
+    orders = tables.json("bilinear.json")["settings"]["orders"]
+    common = ", ".join(f"{k} {v}" for k, v in orders["hyperparameters"].items())
+    rows = {"hyperparameters": common}
+    for name, case in orders["losses"].items():
+        steps = " ".join(map(str, case["steps"]))
+        rows[LOSSES.get(name, name)] = f"T {case['horizon']:g}, steps {steps}"
+    return rows

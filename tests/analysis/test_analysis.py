@@ -1,0 +1,190 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from adambias import analysis
+from adambias.config import Analyse
+from adambias.errors import DataError
+
+CLAIMS_OF_TRENDS = (
+    *("fig4_norm", "fig4_accuracy", "fig5_norm", "fig5_accuracy"),
+    *("fig6_hills_beta2", "fig6_hills_beta1", "fig6_most_of_training"),
+    *("h_penalised", "h_hindered"),
+)
+GOLDEN = [
+    (0.9, 2, 8.61068192889389, 0.83528192889389, 0.9701386372382149),
+    (0.99, 2, 8.871577051920006, 1.096177051920006, 0.9658363334181499),
+]
+GOLDEN_CHANGE = (8.871577051920006 - 8.61068192889389) / (
+    (0.83528192889389 + 1.096177051920006) / 2
+)
+
+
+def analyse(folder, grids, law=synthetic.as_in_the_paper, **options):
+    synthetic.write_sweeps(folder / "sweeps", grids, law, **options)
+    return analysis.run(Analyse(), folder / "sweeps", folder)
+
+
+def verdicts(metrics):
+    return {key: claim["verdict"] for key, claim in metrics["claims"].items()}
+
+
+def small():
+    return {"beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40, seeds=2)}
+
+
+def test_merged_tables_hold_every_row(results):
+    histories = pd.read_parquet(results / "histories.parquet")
+    parts = [pd.read_parquet(p) for p in sorted((results / "sweeps").glob("*/histories.parquet"))]
+    assert len(histories) == sum(map(len, parts))
+    assert set(parts[0].columns) <= set(histories.columns)
+    trials = pd.read_parquet(results / "trials.parquet")
+    assert len(trials) == histories.groupby(["trial", "grid"], observed=True).ngroups
+    assert set(trials["regime"]) == {"oscillation", "spike", "divergence"}
+
+
+def test_regimes_are_those_that_were_put_in(results):
+    trials = pd.read_parquet(results / "trials.parquet").query("grid == 'regimes'")
+    for row in trials.to_dict("records"):
+        trial = synthetic.trials_of({}, seeds=1)[0].replace(beta1=row["beta1"], beta2=row["beta2"])
+        assert row["regime"] == synthetic.regime_of(trial)
+
+
+def test_the_papers_trends_are_found(results):
+    metrics = json.loads((results / "metrics.json").read_text())
+    found = verdicts(metrics)
+    assert {found[key] for key in CLAIMS_OF_TRENDS} == {"agrees"}
+    assert metrics["claims"]["fig4_norm"]["found"] == "rises"
+    assert metrics["claims"]["fig5_norm"]["found"] == "falls"
+    assert metrics["claims"]["fig4_norm"]["n"] == 3
+    assert metrics["verdicts"]["agrees"] == list(found.values()).count("agrees")
+
+
+def test_opposite_trends_are_found_too(tmp_path):
+    found = verdicts(analyse(tmp_path, synthetic.grids(epochs=60), synthetic.the_other_way))
+    assert {found[key] for key in CLAIMS_OF_TRENDS} == {"disagrees"}
+
+
+def test_noise_decides_nothing(tmp_path):
+    found = verdicts(analyse(tmp_path, synthetic.grids(epochs=60), synthetic.noise))
+    assert {found[key] for key in CLAIMS_OF_TRENDS} == {"inconclusive"}
+
+
+def test_a_norm_without_hills_disagrees(tmp_path):
+    grids = {
+        "hills_beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=60),
+        "hills_beta1": synthetic.trials_of({"beta1": [0.5, 0.9]}, epochs=60),
+    }
+    flat = analyse(tmp_path, grids, lambda trial, rng: (0.0, 0.9), offset=0.0)
+    assert verdicts(flat)["fig6_shape"] == "disagrees"
+
+
+def test_golden_table_of_a_small_ledger(tmp_path):
+    analyse(tmp_path, small())
+    points, means = analysis.effect_table(
+        pd.read_parquet(tmp_path / "trials.parquet"), "beta2", "beta2"
+    )
+    assert len(points) == 4
+    golden = pd.DataFrame(GOLDEN, columns=["beta2", "n", "norm", "excess", "accuracy"])
+    pd.testing.assert_frame_equal(means[list(golden.columns)], golden, rtol=1e-6, check_dtype=False)
+    written = pd.read_csv(tmp_path / "plots" / "norm_beta2.csv")
+    assert written["norm"].tolist() == pytest.approx(golden["norm"].tolist())
+
+
+def test_golden_metrics_of_a_small_ledger(tmp_path):
+    claim = analyse(tmp_path, small())["claims"]["fig4_norm"]
+    assert claim["value"] == pytest.approx(GOLDEN_CHANGE, rel=1e-6)
+    assert (claim["n"], claim["rank_correlation"]) == (2, 1.0)
+
+
+def test_the_same_tables_give_the_same_bytes(tmp_path, results):
+    analysis.run(Analyse(), results / "sweeps", tmp_path)
+    for name in ("metrics.json", "claims.json", "plots/norm_beta2.csv", "trials.parquet"):
+        assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
+
+
+def test_a_lion_in_the_grid_is_a_series_and_no_evidence_on_adam(tmp_path):
+    adam = synthetic.trials_of({"beta2": [0.9, 0.99, 0.999]}, epochs=60)
+    lion = [trial.replace(rule="lion") for trial in adam]
+    law = synthetic.as_in_the_paper
+    turned = synthetic.the_other_way
+    metrics = analyse(
+        tmp_path,
+        {"beta2": adam + lion},
+        lambda trial, rng: turned(trial, rng) if trial.rule == "lion" else law(trial, rng),
+    )
+    assert verdicts(metrics)["fig4_norm"] == "agrees"
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    _, means = analysis.effect_table(trials, "beta2", "beta2")
+    assert list(means["series"].unique()) == ["rule adam", "rule lion"]
+
+
+def test_one_epoch_is_enough_not_to_crash(tmp_path):
+    analyse(tmp_path, {"beta1": synthetic.trials_of({"beta1": [0.5, 0.9]}, epochs=1)})
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    assert trials["peak_perturbed_one_norm"].isna().all()
+    assert trials["best_test_accuracy"].notna().all()
+
+
+def test_missing_seeds_leave_the_seeds_that_are_whole(tmp_path):
+    trials = synthetic.trials_of({"beta2": [0.9, 0.95, 0.99, 0.999]}, epochs=60)
+    kept = [t for t in trials if t.seed < 2 or t.beta2 == 0.9]
+    claim = analyse(tmp_path, {"beta2": kept})["claims"]["fig4_norm"]
+    assert (claim["n"], claim["verdict"]) == (2, "agrees")
+
+
+@pytest.mark.parametrize(
+    ("grids", "shape"),
+    [
+        ({"beta2": synthetic.trials_of({"beta2": [0.99]}, epochs=40)}, "oscillation"),
+        ({"beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)}, "divergence"),
+        ({"beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40, seeds=1)}, "oscillation"),
+    ],
+    ids=["one value", "all diverged", "one seed"],
+)
+def test_bad_input_is_inconclusive_and_no_crash(tmp_path, grids, shape):
+    metrics = analyse(tmp_path, grids, shape=lambda grid, trial: shape)
+    found = verdicts(metrics)
+    assert {found[key] for key in CLAIMS_OF_TRENDS} == {"inconclusive"}
+
+
+def test_nan_in_a_history_does_not_spread(tmp_path):
+    grids = {"beta2": synthetic.trials_of({"beta2": [0.9, 0.95, 0.99]}, epochs=60)}
+    synthetic.write_sweeps(tmp_path / "sweeps", grids)
+    path = tmp_path / "sweeps" / "beta2" / "histories.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table.index[30:35], ["perturbed_one_norm", "test_accuracy"]] = np.nan
+    table.loc[table.index[70], "train_loss"] = np.nan
+    table.to_parquet(path, index=False)
+    metrics = analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    assert sorted(trials["not_finite"])[-2:] == [1, 5]
+    assert (trials["regime"] == "divergence").sum() == 1
+    assert metrics["claims"]["fig4_norm"]["verdict"] == "agrees"
+    json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_trial_without_history_has_diverged(tmp_path):
+    synthetic.write_sweeps(tmp_path / "sweeps", small())
+    path = tmp_path / "sweeps" / "beta2" / "histories.parquet"
+    table = pd.read_parquet(path)
+    table[table["trial"] != table["trial"].iloc[0]].to_parquet(path, index=False)
+    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    assert len(trials) == 4
+    assert (trials["regime"] == "divergence").sum() == 1
+
+
+def test_no_tables_is_one_line_with_the_mend(tmp_path):
+    with pytest.raises(DataError, match=r"sweeps: no tables of a grid, .*dvc repro"):
+        analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+
+
+def test_half_a_grid_is_named(tmp_path):
+    synthetic.write_sweeps(tmp_path / "sweeps", small())
+    (tmp_path / "sweeps" / "beta2" / "trials.parquet").unlink()
+    with pytest.raises(DataError, match=r"beta2/trials\.parquet: is missing"):
+        analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)

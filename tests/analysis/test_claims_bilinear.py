@@ -1,0 +1,93 @@
+import pytest
+
+from adambias.claims_bilinear import bilinear_claims
+from adambias.config import Verdict
+
+
+def orders(*pairs, rule="adam"):
+    return {"orders": [{"rule": rule, "leading_order": a, "modified": b} for a, b in pairs]}
+
+
+def cell(size, beta1, beta2, penalised, cosine=1.0):
+    norms = ("one_norm", "squared_two_norm")
+    return {
+        "epsilon": size,
+        "beta1": beta1,
+        "beta2": beta2,
+        "penalised": penalised,
+        "candidates": {norm: {"cosine": cosine, "coefficient": cosine} for norm in norms},
+    }
+
+
+def arrivals(panel, varied, factors, **fixed):
+    values = [0.1, 0.5, 0.9, 0.95][: len(factors)]
+    base = {"beta1": 0.5, "beta2": 0.7, "h": 0.01, **fixed}
+    return [
+        {"panel": panel, **base, varied: value, "norm_factor": factor}
+        for value, factor in zip(values, factors, strict=True)
+    ]
+
+
+def verdicts(bilinear=None, table1=None):
+    return {claim.key: claim.verdict for claim in bilinear_claims(bilinear, table1, Verdict())}
+
+
+def test_without_tables_everything_is_inconclusive():
+    found = verdicts()
+    assert len(found) == 9
+    assert set(found.values()) == {"inconclusive"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "modified", "leading"),
+    [
+        ([(1.0, 2.0), (0.9, 1.9)], "agrees", "agrees"),
+        ([(1.0, 2.6)], "agrees", "agrees"),
+        ([(2.0, 1.0), (2.1, 1.1)], "disagrees", "disagrees"),
+        ([(1.0, 2.0), (1.0, 1.95), (0.5, 1.4)], "inconclusive", "inconclusive"),
+    ],
+)
+def test_orders(pairs, modified, leading):
+    found = verdicts(orders(*pairs))
+    assert (found["theorem_modified"], found["theorem_leading"]) == (modified, leading)
+
+
+def test_the_theorem_is_about_adam_and_rmsprop_only():
+    assert verdicts(orders((1.0, 2.0), rule="lion"))["theorem_modified"] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("cells", "key", "verdict"),
+    [
+        ([("small", 0.9, 0.5, "one_norm")], "table1_small_above", "agrees"),
+        ([("small", 0.9, 0.5, "-one_norm")], "table1_small_above", "disagrees"),
+        ([("small", 0.5, 0.9, "-one_norm")], "table1_small_below", "agrees"),
+        ([("large", 0.5, 0.9, "squared_two_norm")] * 2, "table1_large", "agrees"),
+        (
+            [("large", 0.5, 0.9, "squared_two_norm"), ("large", 0.9, 0.5, "one_norm")],
+            "table1_large",
+            "inconclusive",
+        ),
+    ],
+)
+def test_table1(cells, key, verdict):
+    assert verdicts(table1=[cell(*each) for each in cells])[key] == verdict
+
+
+FALLING, RISING = [3.0, 2.5, 2.0, 1.5], [1.5, 2.0, 2.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "key", "verdict"),
+    [
+        (arrivals("a", "beta1", FALLING), "fig2_beta1", "agrees"),
+        (arrivals("a", "beta1", RISING), "fig2_beta1", "disagrees"),
+        (arrivals("a", "beta2", RISING), "fig2_beta2", "agrees"),
+        (arrivals("a", "h", FALLING, beta1=0.9), "fig3_above", "agrees"),
+        (arrivals("a", "h", FALLING), "fig3_below", "disagrees"),
+        (arrivals("a", "h", [1.0, 3.0, 2.0, 1.5]), "fig3_below", "inconclusive"),
+        (arrivals("a", "h", RISING[:2]), "fig3_below", "inconclusive"),
+    ],
+)
+def test_fans(rows, key, verdict):
+    assert verdicts({"arrivals": rows})[key] == verdict

@@ -1,0 +1,116 @@
+"""The whole road at smoke scale, in a Git and DVC repository of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.timeout(900)
+PICTURES = {f"figures/fig{i}.{kind}" for i in range(1, 7) for kind in ("png", "svg")}
+
+
+def _run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("ADAMBIAS_", "MLFLOW_", "RAY_"))
+    }
+    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=580
+    )
+    if check and result.returncode:
+        pytest.fail(f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+    return result
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clone in which the pipeline has run once at smoke scale."""
+    folder = tmp_path_factory.mktemp("road")
+    for name in ("dvc.yaml", "params.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("pipeline", "scales", "src", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / "params.yaml").write_text("scale: smoke\n")
+    (folder / ".gitignore").write_text("/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
+    _run(folder, "git", "init", "-q")
+    _run(folder, "dvc", "init", "-q")
+    _run(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_figure_and_number_is_there(road: Path) -> None:
+    assert {p for p in PICTURES if not (road / p).stat().st_size} == set()
+    assert json.loads((road / "results/metrics.json").read_text())
+    assert (road / "reports/index.html").stat().st_size > 10_000
+    assert len(list((road / "runs").glob("*/done.json"))) == 11
+    assert (road / "mlflow.db").exists()
+
+
+def test_nothing_changed_nothing_runs(road: Path) -> None:
+    again = _run(road, "dvc", "repro")
+    assert "Running stage" not in again.stdout
+    assert _run(road, "dvc", "status").stdout.strip().endswith("up to date.")
+
+
+def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
+    scale = road / "scales/smoke.yaml"
+    before = scale.read_text()
+    changed = before.replace(
+        "axes: {seed: [0, 1], beta2: [0.9, 0.99]}", "axes: {beta2: [0.9, 0.98]}"
+    )
+    assert changed != before
+    scale.write_text(changed)
+    try:
+        dry = _run(road, "dvc", "repro", "--dry").stdout
+    finally:
+        scale.write_text(before)
+    stages = {line.split("'")[1] for line in dry.splitlines() if "Running stage" in line}
+    assert stages == {"sweep@beta2", "analyse", "figures", "report"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("beta1: 0.9\n", "beta1: 1.0\n", "trial.beta1 = 1.0"),
+        ("model: resnet8", "model: resnet9", "did you mean resnet8"),
+        ("h: 1e-3\n", "h: -1e-3\n", "trial.h = -0.001"),
+    ],
+)
+def test_a_bad_value_stops_before_anything_runs(road: Path, old: str, new: str, said: str) -> None:
+    scale = road / "scales/smoke.yaml"
+    before = scale.read_text()
+    results = (road / "results/metrics.json").read_bytes()
+    scale.write_text(before.replace(old, new, 1))
+    try:
+        result = _run(road, "python", "pipeline/sweep.py", "beta2", check=False)
+    finally:
+        scale.write_text(before)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert said in result.stderr
+    assert (road / "results/metrics.json").read_bytes() == results
+
+
+def test_damaged_data_stops_a_sweep_with_one_line(road: Path) -> None:
+    file = road / "data/digits/train_labels.npy"
+    before = file.read_bytes()
+    shutil.copy(file, road / "labels")
+    file.unlink()
+    file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    code = "import adambias; adambias.load_dataset('digits')"
+    try:
+        result = _run(road, "python", "-c", code, check=False)
+    finally:
+        file.unlink()
+        shutil.move(road / "labels", file)
+    assert result.returncode != 0
+    assert "train_labels.npy: is damaged" in result.stderr
