@@ -1,0 +1,17 @@
+"""Stage ``bilinear``: the law against the optimizers on the bilinear model, figures 1 to 3."""
+
+import torch
+
+from adambias import bilinear
+from adambias.config import load_params
+from adambias.stage import run_stage
+
+
+def main() -> None:
+    """Compute trajectories, errors, orders and the atlas."""
+    torch.set_num_threads(1)  # small tensors: a second thread costs more than it brings
+    bilinear.run(load_params().scale.bilinear, "results")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,16 @@
+"""Stage ``prepare``: the scale's datasets as verified arrays in ``data/``."""
+
+from adambias.config import load_params
+from adambias.data import prepare
+from adambias.stage import run_stage
+
+
+def main() -> None:
+    """Prepare every dataset the scale names."""
+    params = load_params()
+    for name, spec in params.scale.prepare.datasets.items():
+        prepare(name, spec, params.data_root)
+
+
+if __name__ == "__main__":
+    run_stage(main)

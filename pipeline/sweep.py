@@ -1,0 +1,23 @@
+"""Stage ``sweep@<grid>``: run what the ledger lacks of a grid, then collect its tables."""
+
+import argparse
+from pathlib import Path
+
+from adambias import sweep
+from adambias.config import load_params
+from adambias.ledger import Ledger
+from adambias.stage import run_stage
+
+
+def main() -> None:
+    """Run one grid."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("grid")
+    grid = parser.parse_args().grid
+    params = load_params()
+    plan = sweep.run(params, [grid])
+    sweep.collect(plan, Ledger.open(), Path("results/sweeps"))
+
+
+if __name__ == "__main__":
+    run_stage(main)
