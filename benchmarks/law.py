@@ -1,0 +1,84 @@
+"""Time the law: 10,000 trajectories of Adam and of its modified flow, single drifts, the stages.
+
+    python benchmarks/law.py             # trajectories and drifts, under a minute
+    python benchmarks/law.py --stages    # also the stages bilinear and netflow at laptop scale
+
+Targets on two cores: Adam 3 s, modified flows 20 s, bilinear 60 s, netflow 90 s.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+from machine import describe
+
+import adambias as ab
+from adambias import bilinear, netflow
+from adambias.config import load_params
+
+TRAJECTORIES, STEPS, H = 10_000, 1_000, 1e-3
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def trajectories() -> None:
+    """Adam over a 100 x 100 grid of decays, then the modified flow of each, RK4, one step per h."""
+    axis = torch.linspace(0.0, 0.99, 100, dtype=torch.float64)
+    beta1, beta2 = (grid.reshape(-1, 1) for grid in torch.meshgrid(axis, axis, indexing="ij"))
+    rule = ab.rules.adam(beta1=beta1, beta2=beta2, epsilon=1e-2)
+    loss = ab.losses.bilinear()
+    start = torch.tensor([2.8, 3.5], dtype=torch.float64).repeat(TRAJECTORIES, 1)
+    taken = seconds(lambda: ab.iterate(rule, loss, start, H, STEPS, every=STEPS))
+    print(f"Adam, {TRAJECTORIES:,} trajectories x {STEPS:,} steps: {taken:.2f} s")
+    flow = ab.modified_flow(rule, loss, H)
+    taken = seconds(lambda: ab.integrate(flow, start, H, STEPS, every=STEPS))
+    print(f"their modified flows, RK4, one step per h: {taken:.2f} s")
+
+
+def drifts() -> None:
+    """One evaluation of the modified flow's drift, full batch and mini-batch."""
+    loss, theta = ab.losses.tanh_mlp()
+    rule = ab.rules.adam(beta1=0.9, beta2=0.99, epsilon=1e-2)
+    batches = [ab.losses.tanh_mlp(seed=seed)[0] for seed in range(4)]
+    for name, losses, n in (("full batch", loss, 500), ("4 mini-batches", batches, 5_000)):
+        flow = ab.modified_flow(rule, losses, H)
+        flow(theta, n)
+        taken = seconds(lambda flow=flow, n=n: [flow(theta, n) for _ in range(100)])
+        print(f"drift of a tanh network, {name}, n = {n:,}: {10 * taken:.2f} ms")
+
+
+def stages() -> None:
+    """Run the two stages at laptop scale, into a temporary folder."""
+    scale = load_params(Path(__file__).parents[1] / "params.yaml", "laptop").scale
+    assert scale.netflow is not None
+    data = ab.load_dataset(scale.netflow.dataset, train_size=400)
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"stage bilinear: {seconds(lambda: bilinear.run(scale.bilinear, folder)):.1f} s")
+        print(f"stage netflow: {seconds(lambda: netflow.run(scale.netflow, data, folder)):.1f} s")
+
+
+@click.command(help=__doc__)
+@click.option("--stages", "with_stages", is_flag=True, help="Time the stages as well.")
+@click.option("--threads", default=1, help="Threads of torch.")
+def main(with_stages: bool, threads: int) -> None:
+    """Print the timings and the machine."""
+    torch.set_num_threads(threads)
+    print(describe("cpu"))
+    trajectories()
+    drifts()
+    if with_stages:
+        stages()
+
+
+if __name__ == "__main__":
+    main()
