@@ -228,6 +228,30 @@ def test_the_scales_of_the_project_are_valid_and_have_the_same_grids(scale):
         assert grid.size > 0
 
 
+def test_the_paper_scale_is_the_papers_figures():
+    scale = load_params(ROOT / "params.yaml", "paper").scale
+    trials = {name: list(grid.expand(scale.trial)) for name, grid in scale.grids.items()}
+
+    def values(grid, *names):
+        return {tuple(getattr(trial, name) for name in names) for trial in trials[grid]}
+
+    shared = ("model", "dataset", "h", "epsilon", "epsilon_placement")
+    cifar10 = ("resnet50", "cifar10")
+    assert values("beta2", *shared, "beta1") == {(*cifar10, 7.5e-5, 1e-8, "inside", 0.99)}
+    assert values("beta1", *shared, "beta2") == {(*cifar10, 1e-4, 1e-8, "inside", 0.999)}
+    left, right = ("resnet101", "cifar10"), ("resnet101", "cifar100")
+    assert values("hills_beta2", *shared) == {(*left, 1e-4, 1e-8, "inside")}
+    assert values("hills_beta1", *shared) == {(*right, 1e-4, 1e-8, "inside")}
+    ends = {
+        grid: [min(v)[0], max(v)[0]] for grid in ("beta2", "beta1") if (v := values(grid, grid))
+    }
+    assert ends == {"beta2": [0.94, 0.999], "beta1": [0.9, 0.99]}
+    for grid in ("beta2", "beta1", "hills_beta2", "hills_beta1"):
+        assert {seed for (seed,) in values(grid, "seed")} == {0, 1, 2, 3, 4}
+        assert all(trial.epochs > 3600 for trial in trials[grid])
+        assert all(trial.batch_size is None for trial in trials[grid])
+
+
 def test_a_trial_checks_itself():
     with pytest.raises(ConfigError, match=r"^beta2 = 1\.5: must be >= 0 and < 1$"):
         Trial(h=1e-3, epochs=1, beta2=1.5)

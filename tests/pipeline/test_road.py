@@ -43,7 +43,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".gitignore").write_text("/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
     _run(folder, "git", "init", "-q")
     _run(folder, "dvc", "init", "-q")
-    _run(folder, "dvc", "repro")
+    _run(folder, "dvc", "repro", "report")
     return folder
 
 
@@ -56,9 +56,9 @@ def test_every_figure_and_number_is_there(road: Path) -> None:
 
 
 def test_nothing_changed_nothing_runs(road: Path) -> None:
-    again = _run(road, "dvc", "repro")
+    again = _run(road, "dvc", "repro", "report")
     assert "Running stage" not in again.stdout
-    assert _run(road, "dvc", "status").stdout.strip().endswith("up to date.")
+    assert _run(road, "dvc", "status", "report").stdout.strip().endswith("up to date.")
 
 
 def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
@@ -70,10 +70,10 @@ def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
     assert changed != before
     scale.write_text(changed)
     try:
-        dry = _run(road, "dvc", "repro", "--dry").stdout
+        ran = _run(road, "dvc", "repro", "report").stdout
     finally:
         scale.write_text(before)
-    stages = {line.split("'")[1] for line in dry.splitlines() if "Running stage" in line}
+    stages = {line.split("'")[1] for line in ran.splitlines() if "Running stage" in line}
     assert stages == {"sweep@beta2", "analyse", "figures", "report"}
 
 

@@ -1,0 +1,22 @@
+"""Stage ``evidence@<scale>``: tables, verdicts, figures and report of trainings made elsewhere."""
+
+import argparse
+import os
+from pathlib import Path
+
+from adambias import evidence
+from adambias.config import load_params
+from adambias.stage import run_stage
+
+
+def main() -> None:
+    """Analyse the ledger kept under ``results/<scale>/``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scale")
+    scale = parser.parse_args().scale
+    params = load_params(scale=scale)
+    evidence.run(params, Path("results") / scale, workers=os.cpu_count() or 1)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,56 @@
+"""A scale's evidence from ledger folders kept with the project; trains nothing.
+
+Trainings that take more than a laptop are made once, wherever there is room, and their ledger
+folders are kept under ``results/<scale>/ledger``. From these alone come the same tables, verdicts
+and figures that ``dvc repro`` would make at that scale, without the data they were trained on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from adambias import analysis, figures, report, sweep
+from adambias.config import Params
+from adambias.errors import LedgerError
+from adambias.ledger import Ledger
+from adambias.plan import make_plan
+
+FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
+"""Those that are drawn from trainings."""
+
+
+def run(params: Params, folder: Path, *, workers: int = 1) -> None:
+    """Write ``tables/``, ``figures/`` and ``report.html`` beside a folder's ``ledger/``.
+
+    Parameters
+    ----------
+    params : Params
+        The scale that was trained.
+    folder : Path
+        Holds ``ledger/``, one folder per trial.
+    workers : int
+        Processes to draw in.
+
+    Raises
+    ------
+    LedgerError
+        If a trial of the scale's grids is not there.
+    """
+    ledger = Ledger.open(folder / "ledger")
+    digests = {job.trial.dataset: job.data_digest for job in map(ledger.job, ledger.keys())}
+    plan = make_plan(params, params.scale.grids, ledger, digests=digests)
+    if plan.pending:
+        lacking = ", ".join(job.key for job in plan.pending[:3])
+        raise LedgerError(
+            f"{folder / 'ledger'}: lacks {len(plan.pending)} of {len(plan.jobs)} trials of scale "
+            f"{params.name}, the first are {lacking}: train them, then copy their folders here"
+        )
+    tables, pictures = folder / "tables", folder / "figures"
+    with tempfile.TemporaryDirectory() as sweeps:
+        sweep.collect(plan, ledger, Path(sweeps))
+        analysis.run(params.scale.analyse, sweeps, tables, law=False)
+    figures.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
+    report.run(
+        tables, pictures, folder / "report.html", scale=params.name, analyse=params.scale.analyse
+    )
