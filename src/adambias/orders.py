@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from adambias.config import DatasetSpec
 from adambias.errors import AdambiasError
@@ -30,6 +31,8 @@ class Order:
         Time between checkpoints.
     keep_state : bool
         Keep the last checkpoint of a finished trial.
+    git : dict
+        Commit of the driver's working tree and whether it was dirty; empty outside of one.
     threads : int
         Threads of torch within an operation.
     gpu : bool
@@ -43,6 +46,7 @@ class Order:
     extends: str | None = None
     checkpoint_seconds: float = 30.0
     keep_state: bool = False
+    git: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     gpu: bool = False
 

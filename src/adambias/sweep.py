@@ -92,7 +92,9 @@ def _executor(name: Executor) -> Execute:
 
 
 def _orders(params: Params, plan: Plan, ledger: Ledger) -> list[Order]:
-    resources = params.scale.resources
+    from adambias.tracking.provenance import git_state
+
+    resources, git = params.scale.resources, git_state(params.root)
     return [
         Order(
             job=job,
@@ -102,6 +104,7 @@ def _orders(params: Params, plan: Plan, ledger: Ledger) -> list[Order]:
             extends=plan.extends.get(job.key),
             checkpoint_seconds=resources.checkpoint_seconds,
             keep_state=resources.keep_states,
+            git=git,
             threads=max(1, math.floor(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
         )

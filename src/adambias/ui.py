@@ -112,6 +112,7 @@ def running(uri: str, port: int, workers: int = 2) -> Iterator[subprocess.Popen[
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument, where ps shows a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ENABLE_AI_GATEWAY": "false",
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
     server = subprocess.Popen(
@@ -195,6 +196,7 @@ def _introduce(port: int) -> None:
     for experiment in _experiments(port):
         print(f"  {experiment['name']:<32} {address}{_page(experiment)}")
     print(
+        "Choose Model training at the top left, once, and close the assistant.\n"
         "Open an experiment. Its Sweep run has the description and the figure, every other run is "
         "a trial:\nOverview for its parameters, Model metrics for its curves, Artifacts for its "
         "history. Sort: any metric.\nGroup by: the tag group, for the mean over seeds."

@@ -152,6 +152,7 @@ class TrialRun:
             "parameters": self.training.parameters,
             "machine": torch.cuda.get_device_name() if self.device == "cuda" else machine(),
             "device": self.device,
+            "git": self.order.git,
             "versions": {
                 "adambias": adambias.__version__,
                 "python": platform.python_version(),

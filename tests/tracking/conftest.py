@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+from made_ledgers import free_port, ui_command
 
 from adambias import telemetry
 
@@ -35,3 +40,30 @@ def project(tmp_path, monkeypatch, empty_database) -> Path:
 @pytest.fixture
 def uri(project) -> str:
     return f"sqlite:///{project}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def browsed(smoke_project, tmp_path_factory) -> SimpleNamespace:
+    """The project of the smoke pipeline, moved to another place."""
+    root = tmp_path_factory.mktemp("moved") / "a project é"
+    shutil.copytree(smoke_project, root)
+    return SimpleNamespace(root=root, uri=f"sqlite:///{root}/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def ui(browsed) -> Iterator[SimpleNamespace]:
+    """The running UI: its address and what it printed; Ctrl-C ends it and all it started."""
+    port = free_port()
+    process = ui_command(browsed.root, port)
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if line.startswith("Group by"):
+            break
+    yield SimpleNamespace(address=f"http://127.0.0.1:{port}", lines=lines)
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[0]
+    assert (process.returncode, rest.strip()) == (0, "the MLflow server is stopped")
+    assert started
+    assert not psutil.wait_procs(started, timeout=30)[1]

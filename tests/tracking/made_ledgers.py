@@ -32,6 +32,7 @@ MEASURED = (
     "max_norm",
 )
 DIGEST = "5" * 64
+COMMIT = "c" * 40
 
 
 def grid_of(*, betas=(0.9, 0.99), seeds=(0, 1), title="norm against beta2 (figure 4)") -> Grid:
@@ -83,6 +84,7 @@ def finish_trial(
         "parameters": 77754,
         "machine": "a machine",
         "device": "cpu",
+        "git": {"commit": COMMIT, "dirty": True},
         "versions": {"adambias": "0.1.0", "torch": "2.15.0"},
         "history_sha256": ledger.save_history(job.key, history),
     }
@@ -195,6 +197,19 @@ def start_driver(root: Path, *, seeds, epochs, name="beta2", uri=None, sleep=0.0
     text = DRIVER.format(tests=tests, seeds=seeds, epochs=epochs, name=name, uri=uri, sleep=sleep)
     script.write_text(textwrap.dedent(text))
     return subprocess.Popen([sys.executable, str(script)], cwd=root, stderr=subprocess.PIPE)
+
+
+def ui_command(root: Path, port: int, **variables):
+    """Start what ``make ui`` runs."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "adambias.ui", "--port", str(port)],
+        cwd=root,
+        env={**environment, **variables, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def needed(reason: str) -> None:

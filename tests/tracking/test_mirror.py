@@ -21,6 +21,7 @@ from made_ledgers import (
     grid_of,
     jobs_of,
     made_ledger,
+    params_of,
     run_trial,
     runs_of,
     start_driver,
@@ -106,7 +107,7 @@ def test_passes_catch_up_once_the_store_is_back(project, capfd):
     place.write_text("a file where the database's folder will be")
     uri = f"sqlite:///{place}/mlflow.db"
     view = View(name="beta2", grid=grid, jobs=tuple(jobs))
-    where = {"ledger": ledger.store.uri, "root": str(project), "since": 0.0}
+    where = {"ledger": ledger.store.uri, "root": str(project)}
     passes = Passes(Order(uri=uri, scale="laptop", views=(view,), **where))
     passes.attempt(ended=False)
     passes.attempt(ended=False)
@@ -149,7 +150,8 @@ def test_a_useless_uri_is_refused_before_the_sweep(project):
 def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri):
     """Kill the driver as its mirror writes, then both at once; resume; every history is whole."""
     seeds, epochs = 4, 400
-    jobs = jobs_of(grid_of(seeds=range(seeds)), epochs=epochs)
+    grid = grid_of(seeds=range(seeds))
+    jobs = jobs_of(grid, epochs=epochs)
     ledger = made_ledger(project / "runs", jobs)
     database = project / "mlflow.db"
     whole = len(jobs) * epochs * 6
@@ -167,6 +169,8 @@ def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri
     driver = start_driver(project, seeds=seeds, epochs=epochs)
     said = driver.communicate(timeout=120)[1]
     assert (driver.returncode, said) == (0, b"")
+    again = tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs})
+    assert (again.runs, again.created, again.updated, again.points) == (len(jobs), 0, 0, 0)
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
     assert tracking.is_current(ledger, "laptop", "beta2", jobs)

@@ -9,14 +9,15 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adambias.errors import TrackingError
 from adambias.tracking import content, location
-from adambias.tracking.provenance import who_and_what
+from adambias.tracking.provenance import author, git_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("adambias.tracking")
 LARGEST_FILE = 100_000_000
 """Bytes from which a table stays out of MLflow; the trials' own runs hold what is in it."""
-VERDICTS = ("agrees", "disagrees", "inconclusive")
 _FIGURES = (".png", ".svg", ".pdf")
+_COLUMNS = {"claim": "sentence", "in the paper": "source", "found": "found", "verdict": "verdict"}
+"""Heading and field of what the description says of a claim."""
 _NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
 
 
@@ -44,6 +46,8 @@ class Analysis:
         Every file to store, by its path within the run.
     metrics : dict
         The content of ``metrics.json``.
+    claims : list of dict
+        The content of ``claims.json``: every claim with its sentence and verdict.
     trials : DataFrame or None
         The table of trials.
     """
@@ -51,6 +55,7 @@ class Analysis:
     root: Path
     files: dict[str, Path]
     metrics: dict[str, Any]
+    claims: list[dict[str, Any]]
     trials: pd.DataFrame | None
 
     def digest(self) -> str:
@@ -120,13 +125,18 @@ def collect(results: Path, figures: Path, report: str | Path | None) -> Analysis
     files = {f"tables/{f.name}": f for f in tables} | {f"figures/{f.name}": f for f in drawn}
     if report is not None and Path(report).exists():
         files[f"report/{Path(report).name}"] = Path(report)
-    numbers, trials = results / "metrics.json", results / "trials.parquet"
+    trials = results / "trials.parquet"
     return Analysis(
         root=results.resolve().parent,
         files=files,
-        metrics=json.loads(numbers.read_text()) if numbers.exists() else {},
+        metrics=_read_json(results / "metrics.json", {}),
+        claims=_read_json(results / "claims.json", []),
         trials=pd.read_parquet(trials) if trials.exists() else None,
     )
+
+
+def _read_json(file: Path, absent: Any) -> Any:
+    return json.loads(file.read_text()) if file.exists() else absent
 
 
 def read_regimes(file: Path) -> dict[str, dict[str, str]]:
@@ -147,46 +157,20 @@ def regimes(trials: pd.DataFrame) -> dict[str, dict[str, str]]:
     }
 
 
-def numbers(metrics: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every finite number of nested JSON with the path to it: ``norm/beta2/slope``."""
-    if isinstance(metrics, bool | int | float):
-        if math.isfinite(metrics):
-            yield _NOT_IN_NAMES.sub("_", path)[:250], float(metrics)
-        return
-    if isinstance(metrics, Mapping):
-        inner = [(str(key), value) for key, value in metrics.items()]
-    elif isinstance(metrics, list):
-        inner = [(_entry_name(i, value), value) for i, value in enumerate(metrics)]
-    else:
-        return
-    for name, value in inner:
-        yield from numbers(value, f"{path}/{name}" if path else name)
-
-
-def _entry_name(index: int, value: Any) -> str:
-    """Name an entry of a list by its own name, where it has one."""
-    named = value if isinstance(value, Mapping) else {}
-    return next((str(named[k]) for k in ("id", "name", "key", "claim") if k in named), str(index))
-
-
-def verdicts(metrics: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every verdict of nested JSON with the path to its claim."""
-    if isinstance(metrics, Mapping):
-        if metrics.get("verdict") in VERDICTS:
-            yield path, str(metrics["verdict"])
-        inner = [(str(key), value) for key, value in metrics.items()]
-    elif isinstance(metrics, list):
-        inner = [(_entry_name(i, value), value) for i, value in enumerate(metrics)]
-    else:
-        return
-    for name, value in inner:
-        yield from verdicts(value, f"{path}/{name}" if path else name)
+def numbers(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every finite number of nested mappings with its path: ``claims/fig4_norm/value``."""
+    for key, value in metrics.items():
+        name = f"{path}/{key}" if path else key
+        if isinstance(value, Mapping):
+            yield from numbers(value, name)
+        elif isinstance(value, bool | int | float) and math.isfinite(value):
+            yield _NOT_IN_NAMES.sub("_", name)[:250], float(value)
 
 
 def _log(store: TrackingStore, analysis: Analysis, scale: str) -> str:
     parents = _sweeps(store, analysis, scale)
     tags = {
-        "mlflow.note.content": f"Analyses of scale `{scale}`, the newest first.",
+        "mlflow.note.content": f"Figures, tables and verdicts at scale {scale}, newest first.",
         "mlflow.experimentKind": "custom_model_development",
     }
     experiment = store.experiment(content.experiment_name(scale, "analysis"), tags)
@@ -203,7 +187,8 @@ def _open(store: TrackingStore, experiment: str, analysis: Analysis, scale: str)
     found = store.only(store.runs(experiment, "analysis", content_sha256=digest), "content_sha256")
     if digest in found:
         return found[digest]
-    tags = who_and_what(analysis.root) | {"kind": "analysis", "content_sha256": digest}
+    tags = author() | content.git_tags(git_state(analysis.root))
+    tags |= {"kind": "analysis", "content_sha256": digest}
     if "DVC_STAGE" in os.environ:
         tags["DVC_STAGE"] = os.environ["DVC_STAGE"]
     name, now = f"Analysis ({scale}) {digest[:6]}", int(time.time() * 1000)
@@ -238,25 +223,38 @@ def _sweeps(store: TrackingStore, analysis: Analysis, scale: str) -> dict[str, R
 
 
 def _tags(analysis: Analysis, scale: str, parents: Mapping[str, Run]) -> dict[str, str]:
-    claims = dict(verdicts(analysis.metrics))
-    tags = {f"verdict.{_NOT_IN_NAMES.sub('_', name)}"[:250]: v for name, v in claims.items()}
+    tags = {f"verdict.{claim['key']}": str(claim["verdict"]) for claim in analysis.claims}
     tags |= {f"sweep.{grid}": run.info.run_id for grid, run in parents.items()}
-    return tags | {"scale": scale, "mlflow.note.content": description(claims, parents)}
+    note = description(scale, analysis.claims, parents.values())
+    return tags | {"scale": scale, "mlflow.note.content": note}
 
 
-def description(claims: Mapping[str, str], parents: Mapping[str, Run]) -> str:
+def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterable[Run]) -> str:
     """Return Markdown with the verdicts and links to the sweeps' runs."""
-    rows = "\n".join(f"| {name} | {verdict} |" for name, verdict in claims.items())
-    table = f"| claim | verdict |\n|---|---|\n{rows}\n\n" if claims else ""
+    counts = Counter(claim["verdict"] for claim in claims)
+    said = ", ".join(f"{verdict} {number}" for verdict, number in sorted(counts.items()))
+    rows = [_row(claim[name] for name in _COLUMNS.values()) for claim in claims]
     links = "\n".join(
         f"- [{run.info.run_name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
-        for run in parents.values()
+        for run in parents
     )
-    return (
-        f"{table}**Sweeps this analysis used**\n\n{links or 'none that MLflow shows'}\n\n"
-        "Figures, tables and the report are among the artifacts; every number of `metrics.json` "
-        "is a metric. **Reproduce**: `dvc repro`.\n"
-    )
+    table = "\n".join([_row(_COLUMNS), _row("---" for _ in _COLUMNS), *rows])
+    return f"""**The paper's claims at scale {scale}**: {said or "none judged"}.
+
+{table}
+
+**Sweeps this analysis used**
+
+{links or "none that MLflow shows"}
+
+Figures, tables and the report are among the artifacts; every number of `metrics.json` is a metric.
+**Reproduce**, with `scale: {scale}` in `params.yaml`: `dvc repro`.
+"""
+
+
+def _row(cells: Iterable[Any]) -> str:
+    """Return a row of a Markdown table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _complete_sweep(

@@ -49,7 +49,7 @@ FIGURES = {
     "regimes": "regime_map",
 }
 """The figure that each grid is for."""
-
+_ALWAYS_SAID = ("dataset", "model", "rule", "h", "beta1", "beta2", "epsilon", "epochs")
 
 _UNCHANGED_VIEW = {
     "searchFilter": "",
@@ -174,14 +174,14 @@ def group_key(job: Job) -> str:
 
 
 def varied_fields(grid: Grid) -> list[str]:
-    """Return the fields that name a trial: those the grid varies first, as tables are narrow."""
+    """Return the fields that name a trial: those the grid varies, few as tables are narrow."""
     named = [*grid.axes, *(name for entry in grid.trials for name in entry)]
     varied = [name for name in dict.fromkeys(named) if name != "seed"]
-    return list(dict.fromkeys([*varied, "seed", "beta1", "beta2", "h"]))
+    return [*(varied or ("beta1", "beta2", "h")), "seed"]
 
 
 def label(trial: Trial, fields: Iterable[str]) -> str:
-    """Return a name such as ``beta2 0.99 seed 0 beta1 0.9 h 0.001``."""
+    """Return a name such as ``beta2 0.99 seed 0``."""
     words = [f"{name} {getattr(trial, name)}" for name in fields]
     return " ".join(words if trial.rule == "adam" or "rule" in fields else [trial.rule, *words])
 
@@ -210,16 +210,12 @@ def outcome_tags(outcome: Mapping[str, Any]) -> dict[str, str]:
     return tags | git_tags(outcome.get("git") or {})
 
 
-GIT_TAGS = ("mlflow.source.git.commit", "git_dirty")
-
-
 def git_tags(git: Mapping[str, Any]) -> dict[str, str]:
     """Return MLflow's tags for ``{"commit": …, "dirty": …}``."""
     if not git.get("commit"):
         return {}
-    return dict(
-        zip(GIT_TAGS, (str(git["commit"]), "yes" if git.get("dirty") else "no"), strict=True)
-    )
+    dirty = "yes" if git.get("dirty") else "no"
+    return {"mlflow.source.git.commit": str(git["commit"]), "git_dirty": dirty}
 
 
 def shared_view(grid: Grid) -> str:
@@ -248,17 +244,29 @@ def sweep_title(scale: str, grid_name: str) -> str:
     return f"Sweep {grid_name} ({scale})"
 
 
+def purpose(grid_name: str, grid: Grid) -> str:
+    """Return what a sweep is for, in a sentence."""
+    words = grid.title or f"the grid {grid_name}"
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def experiment_note(scale: str, grid_name: str, grid: Grid) -> str:
+    """Return the description of a grid's experiment; lists show its first words only."""
+    return f"{purpose(grid_name, grid)} One run for each trial at scale {scale}."
+
+
 def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job]) -> str:
     """Return Markdown that says what a sweep is for, what it holds and how to reproduce it."""
     jobs = list(jobs)
     figure = FIGURES.get(grid_name)
-    purpose = f"{grid.title or f'The grid {grid_name}'}."
-    if figure:
-        purpose += f" Its figure, `figures/{figure}.png`, is an artifact here after the analysis."
-    values = "\n".join(_value_line(name, jobs) for name in varied_fields(grid))
-    return f"""{purpose}
+    picture = (
+        f" After the analysis `figures/{figure}.png` is among the artifacts." if figure else ""
+    )
+    fields = dict.fromkeys([*varied_fields(grid), *_ALWAYS_SAID])
+    values = "\n".join(_value_line(name, jobs) for name in fields)
+    return f"""{purpose(grid_name, grid)}{picture}
 
-**{len(jobs)} trials**, one child run each:
+**{len(jobs)} trials**, a child run for each:
 
 | field | values |
 |---|---|

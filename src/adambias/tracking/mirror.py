@@ -38,7 +38,6 @@ class Order:
     scale: str
     views: tuple[View, ...]
     root: str
-    since: float
 
 
 @contextlib.contextmanager
@@ -93,7 +92,6 @@ def mirror_views(
         scale=scale,
         views=tuple(views),
         root=str(Path.cwd()),
-        since=time.time(),
     )
     child = _start(order)
     try:

@@ -14,7 +14,7 @@ from adambias.errors import TrackingError
 from adambias.ledger import Ledger
 from adambias.tracking import location
 from adambias.tracking.mirror import Order
-from adambias.tracking.provenance import who_and_what
+from adambias.tracking.provenance import git_state
 
 INTERVAL = 10.0
 """Seconds between passes."""
@@ -84,11 +84,10 @@ class Passes:
 
         with translated(self.order.uri):
             if not self._writers:
-                store = TrackingStore(self.order.uri)
-                ledger, tags = Ledger.open(self.order.ledger), who_and_what(self.order.root)
-                since = self.order.since
+                store, ledger = TrackingStore(self.order.uri), Ledger.open(self.order.ledger)
+                git = git_state(self.order.root)
                 self._writers = [
-                    GridWriter(store, ledger, self.order.scale, view, tags=tags, since=since)
+                    GridWriter(store, ledger, self.order.scale, view, git=git)
                     for view in self.order.views
                 ]
             location.refuse_unreachable(self.order.uri)

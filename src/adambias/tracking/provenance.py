@@ -1,4 +1,4 @@
-"""Who ran what: tags for runs that are opened while their trials run."""
+"""Who ran what, and from which commit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from adambias.tracking.content import git_tags
+MADE = ("dvc.lock", "results", "figures", "reports")
+"""What the pipeline itself rewrites; a change there leaves a working tree clean."""
 
 
 def git_state(root: str | Path) -> dict[str, Any]:
@@ -15,17 +16,19 @@ def git_state(root: str | Path) -> dict[str, Any]:
     commit = _git(root, "rev-parse", "HEAD")
     if not commit:
         return {}
-    return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "-uno"))}
+    others = [f":(exclude){name}" for name in MADE]
+    changes = _git(root, "status", "--porcelain", "-uno", "--", ".", *others)
+    return {"commit": commit, "dirty": bool(changes)}
 
 
-def who_and_what(root: str | Path) -> dict[str, str]:
-    """Return MLflow's tags for the user, the program and the commit."""
+def author() -> dict[str, str]:
+    """Return MLflow's tags for the user and the program."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         user = "unknown"
     source = {"mlflow.source.name": "adambias", "mlflow.source.type": "LOCAL"}
-    return {"mlflow.user": user, **source, **git_tags(git_state(root))}
+    return {"mlflow.user": user, **source}
 
 
 def _git(root: str | Path, *arguments: str) -> str:

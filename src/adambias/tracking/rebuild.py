@@ -8,8 +8,6 @@ from adambias.config import Params
 from adambias.ledger import Job, Ledger
 from adambias.tracking import location
 from adambias.tracking.analysis_run import log_analysis, read_regimes
-from adambias.tracking.content import GIT_TAGS
-from adambias.tracking.provenance import who_and_what
 from adambias.tracking.views import Summary, View
 
 
@@ -52,12 +50,10 @@ def sync(
     uri = location.checked_uri(uri, params.root) if uri else location.tracking_uri(params.root)
     store = TrackingStore(uri)
     regimes = read_regimes(params.root / "results" / "trials.parquet")
-    known = who_and_what(params.root).items()  # but not the commit of a trial
-    tags = {key: value for key, value in known if key not in GIT_TAGS}
     total = Summary()
     for name, jobs in grids.items():
         view = View(name=name, grid=params.scale.grids[name], jobs=tuple(jobs))
-        writer = GridWriter(store, ledger, params.name, view, tags=tags, regimes=regimes.get(name))
+        writer = GridWriter(store, ledger, params.name, view, regimes=regimes.get(name))
         with translated(uri):
             done = writer.write(check=True)
         total += done

@@ -18,6 +18,7 @@ from adambias.ledger import Job, Ledger
 from adambias.tracking import content, location
 from adambias.tracking.client import TrackingStore
 from adambias.tracking.content import Point
+from adambias.tracking.provenance import author
 from adambias.tracking.views import Summary, View
 
 if TYPE_CHECKING:
@@ -53,11 +54,8 @@ class GridWriter:
         Name of the scale.
     view : View
         The grid.
-    tags : mapping, optional
-        Further tags for the runs this writer opens: user, git commit.
-    since : float
-        Time from which the git commit holds, in seconds since 1970; trials finished before are
-        not said to be of this commit.
+    git : mapping, optional
+        Commit of the driver that trains what is unfinished; a finished trial's is in the ledger.
     regimes : mapping, optional
         Regime of each finished trial, by key, where an analysis found it.
     """
@@ -69,13 +67,11 @@ class GridWriter:
         scale: str,
         view: View,
         *,
-        tags: Mapping[str, str] | None = None,
-        since: float = 0.0,
+        git: Mapping[str, Any] | None = None,
         regimes: Mapping[str, str] | None = None,
     ) -> None:
         self.store, self.ledger, self.scale, self.view = store, ledger, scale, view
-        self.tags, self.regimes = dict(tags or {}), dict(regimes or {})
-        self.since = since
+        self.git, self.regimes = dict(git or {}), dict(regimes or {})
         self.jobs = {job.key: job for job in view.jobs}
         self.summary = Summary()
         self._fields = content.varied_fields(view.grid)
@@ -141,13 +137,13 @@ class GridWriter:
 
     def _prepare(self, check: bool) -> None:
         """Find the experiment, the parent and the runs that are there; bring tags up to date."""
-        note = f"Trials of the grid `{self.view.name}` at scale `{self.scale}`. "
+        grid_name, grid = self.view.name, self.view.grid
         tags = {
-            "mlflow.note.content": note + self.view.grid.title,
+            "mlflow.note.content": content.experiment_note(self.scale, grid_name, grid),
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.sharedViewState.trials": content.shared_view(self.view.grid),
+            "mlflow.sharedViewState.trials": content.shared_view(grid),
         }
-        name = content.experiment_name(self.scale, self.view.name)
+        name = content.experiment_name(self.scale, grid_name)
         self.experiment = self.store.experiment(name, tags)
         self._outcomes = dict(self.ledger.outcomes(self.jobs))
         self.parent = self._open_parent()
@@ -181,7 +177,7 @@ class GridWriter:
             return runs[name]
         title = content.sweep_title(self.scale, self.view.name)
         start = min(map(_start, self._outcomes.values()), default=int(time.time() * 1000))
-        return self.store.open_run(self.experiment, "sweep", self.tags | tags, title, start)[0]
+        return self.store.open_run(self.experiment, "sweep", author() | tags, title, start)[0]
 
     def _refresh(self, key: str, run: Run) -> bool:
         """Bring a run's name and tags up to date; tell whether anything changed."""
@@ -284,14 +280,11 @@ class GridWriter:
             raise LedgerError(f"{where}: cannot be read ({error})") from None
 
     def _open(self, job: Job, start: int) -> _Shown:
-        tags = self.tags | self._identity(job)
-        outcome = self._outcomes.get(job.key)
-        if outcome is not None and _end(outcome) < self.since:
-            tags = {k: v for k, v in tags.items() if k not in content.GIT_TAGS}
+        tags = author() | self._identity(job)
         name = content.label(job.trial, self._fields)
         run, new = self.store.open_run(self.experiment, "trial_key", tags, name, start)
-        if outcome is None:  # else they are written with the points
-            self.store.log(run.info.run_id, [], content.parameters(job))
+        if job.key not in self._outcomes:  # else they are written with the points
+            self.store.log(run.info.run_id, [], content.parameters(job), content.git_tags(self.git))
         self.summary.created += 1
         self._shown[job.key] = _Shown(run, points={} if new else None)
         return self._shown[job.key]
@@ -351,6 +344,8 @@ class GridWriter:
         known = self.store.client.get_run(run_id)
         news = {k: v for k, v in values.items() if known.data.metrics.get(k) != v}
         self.store.log(run_id, [Metric(k, v, now, len(outcomes)) for k, v in news.items()])
+        newest = max(outcomes, key=_end, default={"git": self.git})
+        self.store.tag(known, content.git_tags(newest.get("git", {})))
         status = "FINISHED" if done else "KILLED" if ended else "RUNNING"
         if known.info.status != status and status == "RUNNING":
             self.store.client.update_run(run_id, status)

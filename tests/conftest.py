@@ -1,0 +1,46 @@
+"""What several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which the pipeline has run at smoke scale; change a copy, not this."""
+    folder = tmp_path_factory.mktemp("smoke") / "project"
+    folder.mkdir()
+    for name in ("dvc.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("pipeline", "scales", "src", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / "params.yaml").write_text("scale: smoke\n")
+    (folder / ".gitignore").write_text("/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
+    identity = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+    _run(folder, "git", "init", "-q")
+    _run(folder, "dvc", "init", "-q")
+    _run(folder, "git", "add", "-A")
+    _run(folder, "git", *identity, "commit", "-q", "-m", "a project at smoke scale")
+    _run(folder, "dvc", "repro", "report")
+    return folder
+
+
+def _run(folder: Path, *command: str) -> None:
+    dropped = ("ADAMBIAS_", "MLFLOW_", "RAY_", "PYTHONPATH")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= paths | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=580
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")

@@ -1,0 +1,137 @@
+"""What a person sees in a real browser after the smoke pipeline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import matplotlib.image
+import pytest
+from made_ledgers import runs_of, view_of
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None and "CI" not in os.environ, reason="chromium is absent; CI requires it"
+    ),
+]
+NAMES = """() => [...document.querySelectorAll('a')]
+    .filter(a => a.innerText.includes('seed'))
+    .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
+    .map(a => a.innerText)"""
+"""The trials' names from top to bottom: the table moves rows without changing their order."""
+
+
+@pytest.fixture
+def page(ui):
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM is not None, "chromium is absent, which CI requires"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        tab = browser.new_page(viewport={"width": 1900, "height": 1000})
+        tab.set_default_timeout(60_000)
+        yield tab
+        browser.close()
+
+
+@pytest.fixture
+def trials(browsed):
+    return view_of(browsed.uri, "adambias/smoke/beta2").values()
+
+
+def picture(page, name: str) -> None:
+    """Keep a picture for a person to look at, where ``ADAMBIAS_SCREENSHOTS`` names a folder."""
+    folder = os.environ.get("ADAMBIAS_SCREENSHOTS")
+    if folder:
+        time.sleep(2)
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_a_person_browses_a_sweep_and_its_trials(ui, page, trials):
+    page.goto(f"{ui.address}/#/experiments")
+    page.get_by_role("link", name="adambias/smoke/beta2").first.wait_for()
+    picture(page, "experiments")
+
+    (experiment,) = {shown.run.info.experiment_id for shown in trials}
+    page.goto(f"{ui.address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
+    parent = page.get_by_role("row").filter(has_text="Sweep beta2 (smoke)")
+    parent.wait_for()
+    assert page.evaluate(NAMES) == []
+    parent.get_by_role("button").first.click()  # unfolds the children
+    page.get_by_text("beta2 0.9 seed 0").first.wait_for()
+    assert sorted(page.evaluate(NAMES)) == sorted(s.run.info.run_name for s in trials)
+    picture(page, "children")
+
+    page.get_by_role("button", name="Sort").first.click()
+    page.get_by_placeholder("Search").last.fill("peak_perturbed")
+    page.get_by_test_id("sort-select-peak_perturbed_one_norm").click()
+    peaks = {s.run.info.run_name: s.run.data.metrics["peak_perturbed_one_norm"] for s in trials}
+    falling = sorted(peaks, key=peaks.__getitem__, reverse=True)
+    page.wait_for_function(
+        f"names => JSON.stringify(({NAMES})()) === JSON.stringify(names)", arg=falling
+    )
+    picture(page, "sorted")
+
+    page.get_by_role("link", name=falling[0]).click()
+    page.get_by_text("Parent run").first.wait_for()
+    picture(page, "trial")
+    page.get_by_role("tab", name="Model metrics").click()
+    page.get_by_text("best_test_accuracy").first.wait_for()
+    picture(page, "curves")
+    page.get_by_placeholder("Search metric charts").fill("^perturbed_one_norm$")
+    curve = page.locator(".js-plotly-plot .scatterlayer path.js-line").first
+    curve.wait_for()
+    assert curve.get_attribute("d").count("L") == 7  # 8 epochs
+    picture(page, "curve")
+
+
+def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
+    (run,) = runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")
+    table = f"{ui.address}/#/experiments/{run.info.experiment_id}/runs"
+    page.goto(f"{table}?workflowType=machine_learning")
+    page.get_by_role("link", name=run.info.run_name).click()
+    page.get_by_text("Raising beta2 raises the perturbed one-norm").first.wait_for()
+    picture(page, "analysis")
+    page.get_by_text("Show more").click()
+    picture(page, "verdicts")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Sweep beta2 (smoke)").click()
+    sweep = opened.value
+    sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=60_000)
+    sweep.get_by_text("Show more").click()
+    sweep.get_by_text("dvc repro sweep@beta2").wait_for()
+    picture(sweep, "sweep")
+
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("figures", exact=True).click()
+    page.get_by_text("fig4.png", exact=True).click()
+    height, width = matplotlib.image.imread(browsed.root / "figures" / "fig4.png").shape[:2]
+    page.wait_for_function(
+        "size => [...document.images].some("
+        "i => i.naturalWidth === size[0] && i.naturalHeight === size[1])",
+        arg=[width, height],
+    )
+    picture(page, "figure")
+
+
+def test_the_printed_address_opens_the_table_with_its_columns(ui, page):
+    (line,) = [line for line in ui.lines if "adambias/smoke/beta2" in line]
+    page.goto(line.split()[-1])
+    page.get_by_text("beta2 0.99 seed 1").first.wait_for()
+    for column in ("beta2", "seed", "peak_perturbed_one_norm", "best_test_accuracy", "regime"):
+        page.get_by_role("columnheader", name=column).first.wait_for()
+    picture(page, "columns")
+    assert not page.get_by_text("is invalid").is_visible()
