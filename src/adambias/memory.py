@@ -21,7 +21,7 @@ from scipy.interpolate import BarycentricInterpolator
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from adambias.rules import Number
 
@@ -101,10 +101,15 @@ def history(n: int, decays: tuple[float, ...], batches: int) -> History:
     once they are periodic. The number of evaluations of U so stays bounded as n grows, and the
     sums agree with the plain ones to about 1e-13.
     """
-    steps, spread = _nodes(n, decays, batches)
-    window = np.arange(max(0, n - horizon(decays)), n)
+    pieces = list(_pieces(n, decays, batches))
+    steps = np.hstack([np.zeros(0, dtype=np.int64), *(nodes for nodes, _, _ in pieces)])
     coefficients = [
-        (spread.T @ _past_weights(window, n, d, batches)).T if n else np.zeros((batches, 0))
+        np.hstack(
+            [
+                np.zeros((batches, 0)),
+                *(_past_weights(past, n, d, batches).T @ basis for _, past, basis in pieces),
+            ]
+        )
         for d in decays
     ]
     now = np.array([n])
@@ -130,23 +135,17 @@ def _past_weights(window: NDArray[np.int64], n: int, d: float, batches: int) -> 
     return fading[:, None] * _weights(window, d, batches)
 
 
-def _nodes(
+def _pieces(
     n: int, decays: tuple[float, ...], batches: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the nodes (K,) and the interpolation (J, K) from them to the window of past steps."""
-    start = max(0, n - horizon(decays))
-    nodes: list[int] = []
-    columns: list[NDArray[np.float64]] = []
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield runs of past steps of one batch, as nodes (K,), steps (J,), interpolation (J, K)."""
+    forgotten = horizon(decays)
     for batch in range(min(batches, n)):
-        for first, last, count in _panels(start, n, batch, batches, horizon(decays)):
+        for first, last, count in _panels(max(0, n - forgotten), n, batch, batches, forgotten):
             cycles = np.arange(first, last)
             chosen = _chebyshev_integers(first, last, count)
-            column = np.zeros((n - start, len(chosen)))
-            column[batch + batches * cycles - start] = _interpolation(chosen, cycles)
-            nodes.extend(batch + batches * chosen)
-            columns.append(column)
-    spread = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
-    return np.array(nodes, dtype=np.int64), spread
+            basis = _interpolation(chosen, cycles)
+            yield batch + batches * chosen, batch + batches * cycles, basis
 
 
 def _interpolation(chosen: NDArray[np.int64], cycles: NDArray[np.int64]) -> NDArray[np.float64]:
