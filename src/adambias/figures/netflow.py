@@ -62,18 +62,20 @@ def _draw_orders(ax: Axes, orders: list[dict[str, Any]]) -> None:
             linestyle="--",
         )
     ax.set(xscale="log", yscale="log", xlabel=r"step size $h\,/\,T$", ylabel="largest distance")
-    ax.set_title("observed orders")
-    ax.legend(title="leading order, modified", loc="lower right")
+    style.fraction_ticks(ax.xaxis, orders[0]["step_sizes"], orders[0]["horizon"])
+    ax.set(title="observed orders", ylim=(None, 6 * max(orders[0]["leading_errors"])))
+    ax.legend(title="leading order, modified", loc="upper left")
 
 
 def _draw_run(ax: Axes, rows: pd.DataFrame, case: dict[str, Any], name: str) -> None:
+    rows = rows[rows["n"] > 0]
     rule = rows[rows["kind"] == "rule"]
     ax.plot(
         rule["t"], rule["travelled"], color=style.FAINT, linestyle=":", label="distance travelled"
     )
     colours = {"leading_order": style.COLOURS["orange"], "modified": style.COLOURS["blue"]}
     for kind, look in LOOKS.items():
-        path = rows[(rows["kind"] == kind) & (rows["n"] > 0)]
+        path = rows[rows["kind"] == kind]
         ax.plot(path["t"], path["distance"], color=colours[kind], **look)
     top = 3 * rule["travelled"].max()
     ax.set(yscale="log", ylim=(1e-5 * top, top), xlabel=r"time $nh$", ylabel="distance")

@@ -37,7 +37,8 @@ def draw(tables: Tables) -> Figure:
             _draw_rule(ax, row, colours[row["rule"]], MARKERS[rules.index(row["rule"]) % 10])
         _draw_guides(ax, rows)
         ax.set(xscale="log", yscale="log", title=LOSSES.get(name, name))
-        ax.set(xlabel="step size $h\\,/\\,T$", ylabel="largest distance")
+        ax.set(xlabel=r"step size $h\,/\,T$", ylabel="largest distance")
+        style.fraction_ticks(ax.xaxis, rows[0]["step_sizes"], rows[0]["horizon"])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles,

@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -229,6 +236,14 @@ def plain_log(axis: Axis) -> None:
     else:
         axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 300 else (1.0, 3.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def fraction_ticks(axis: Axis, step_sizes: Sequence[float], whole: float) -> None:
+    """Mark step sizes as fractions of a whole, 1/40, on a log axis in units of the whole."""
+    counts = [round(whole / h) for h in step_sizes]
+    axis.set_major_locator(FixedLocator([1 / count for count in counts]))
+    axis.set_major_formatter(FixedFormatter([f"1/{count}" for count in counts]))
     axis.set_minor_locator(NullLocator())
 
 

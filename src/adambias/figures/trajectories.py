@@ -14,6 +14,7 @@ from adambias.figures import style
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.contour import ContourSet
 
 SYMBOLS = {"beta1": r"$\beta_1$", "beta2": r"$\beta_2$", "h": r"$h$", "epsilon": r"$\varepsilon$"}
 VIEW = (0.0, 4.0)
@@ -37,8 +38,20 @@ def landscape(ax: Axes, summary: dict[str, Any], epsilon: float, levels: int = 1
     theta1, theta2 = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
     values = np.log(one_norm(theta1, theta2, x, y, epsilon))
     inside = np.linspace(values.min(), values.max(), levels + 2)[1:-1]
-    ax.contourf(theta1, theta2, values, inside, cmap="Greys", alpha=0.28, extend="both", zorder=0)
-    ax.contour(theta1, theta2, values, inside, colors="#b5b5b5", linewidths=0.4, zorder=1)
+    shades = ax.contourf(
+        theta1, theta2, values, inside, cmap="Greys", alpha=0.28, extend="both", zorder=0
+    )
+    _drop_vertices(shades, tolerance=2.5e-4 * (right - left))
+    ax.contour(
+        theta1,
+        theta2,
+        values,
+        inside,
+        colors="#b5b5b5",
+        linewidths=0.4,
+        linestyles="solid",
+        zorder=1,
+    )
     side = np.linspace(max(left, y / x / top), right, 300)
     ax.plot(side, y / x / side, color=style.INK, linestyle="--", zorder=2, label="minima")
     ax.plot(
@@ -52,6 +65,15 @@ def landscape(ax: Axes, summary: dict[str, Any], epsilon: float, levels: int = 1
         label="smallest norm on the minima",
     )
     ax.grid(False)
+
+
+def _drop_vertices(shades: ContourSet, tolerance: float) -> None:
+    """Leave out vertices that lie on the line between their neighbours, as lines do by default."""
+    paths = []
+    for path in shades.get_paths():
+        path.simplify_threshold = tolerance
+        paths.append(path.cleaned(simplify=True))
+    shades.set_paths(paths)
 
 
 def fan_panel(
@@ -68,14 +90,14 @@ def fan_panel(
     _frame_inset(ax, inset)
     start = summary["settings"]["start"]
     ax.plot(*start, "o", color=style.INK, markeredgecolor="white", zorder=6)
-    ax.annotate("start", start, xytext=(5, 2), textcoords="offset points", va="bottom")
+    ax.annotate("start", start, xytext=(-5, 2), textcoords="offset points", ha="right", va="bottom")
     handles, labels = inset.get_legend_handles_labels()
     chosen = [i for i, label in enumerate(labels) if label not in _LANDSCAPE]
     ax.legend(
         [handles[i] for i in chosen],
         [labels[i] for i in chosen],
         title=legend_title,
-        loc="upper left",
+        loc="upper right",
         frameon=True,
         framealpha=0.9,
         edgecolor="none",
