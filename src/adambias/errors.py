@@ -30,7 +30,7 @@ class ConfigError(AdambiasError, ValueError):
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
         self.key, self.value, self.allowed = key, value, allowed
-        given = "" if value is ABSENT else f" = {value!r}"
+        given = "" if value is ABSENT else f" = {' '.join(repr(value).split())}"
         super().__init__(f"{key}{given}: {allowed}")
 
     def within(self, where: str) -> ConfigError:

@@ -9,7 +9,7 @@ import adambias as ab
 from adambias import bilinear, rules
 from adambias.config import load_params
 from adambias.errors import ConfigError
-from adambias.integration import DivergenceWarning
+from adambias.integration import DivergenceWarning, PathInfo
 
 START = torch.tensor([2.8, 3.5], dtype=torch.float64)
 LOSS = ab.losses.bilinear()
@@ -98,9 +98,30 @@ def test_a_trajectory_that_blows_up_says_where():
     assert torch.isnan(path[info.diverged_at :]).all()
     with pytest.warns(DivergenceWarning, match=f"first at step {info.diverged_at}"):
         ab.iterate(rule, LOSS, START, 0.5, 30)
-    _, info = ab.integrate(ab.modified_flow(rule, LOSS, 0.5), START, 0.5, 30, return_info=True)
-    assert info.status == "diverged"
     assert ab.iterate(ADAM, LOSS, START, 0.01, 5, return_info=True)[1].diverged_at is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["rk4", "dop853"])
+def test_a_flow_that_blows_up_says_where(method):
+    """theta' = theta^2 / 2 from 1 is 2 / (2 - t), infinite in the step that ends at t = 2."""
+    flow = ab.leading_order_flow(rules.gradient_descent(), lambda theta: -(theta**3).sum() / 6)
+    start = torch.ones(1, dtype=torch.float64)
+    path, info = ab.integrate(flow, start, 0.25, 30, method, return_info=True)
+    assert info.status == "diverged"
+    assert 8 <= info.diverged_at <= 11
+    assert torch.isfinite(path[: info.diverged_at]).all()
+    assert torch.isnan(path[info.diverged_at :]).all()
+
+
+def test_a_loss_that_turns_nan_on_the_way_stops_the_path():
+    def half_a_loss(theta):
+        return (theta - 1).sqrt().sum()
+
+    start = torch.tensor([1.1], dtype=torch.float64)
+    path, info = ab.iterate(rules.gradient_descent(), half_a_loss, start, 0.1, 20, return_info=True)
+    assert info == PathInfo(status="diverged", diverged_at=2)
+    assert path[1] < 1
 
 
 def test_in_a_batch_the_others_go_on():

@@ -1,0 +1,40 @@
+"""The law on a network flattened to one vector."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import adambias as ab
+from adambias import netflow
+from adambias.config import load_params
+
+SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml", "laptop").scale.netflow
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return ab.load_dataset("digits", train_size=400, root=tmp_path_factory.mktemp("data"))
+
+
+def test_a_network_as_a_function_of_one_vector(digits):
+    images = digits.standardised(digits.train_images[:8], torch.float64)
+    labels = digits.train_labels[:8]
+    module = netflow.build(SETTINGS, images.shape[1], 10)
+    loss = ab.losses.network(module, images, labels)
+    theta = ab.losses.parameter_vector(module)
+    plain = torch.nn.functional.cross_entropy(module(images), labels)
+    plain.backward()
+    gradient = torch.cat([p.grad.reshape(-1) for p in module.parameters()])
+    torch.testing.assert_close(loss(theta), plain)
+    torch.testing.assert_close(torch.func.grad(loss)(theta), gradient, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.soak
+def test_observed_orders_on_the_network(digits):
+    loss, start = netflow.network_loss(SETTINGS, digits)
+    reports = list(netflow.orders(SETTINGS, loss, start))
+    assert {report["rule"] for report in reports} >= {"adam", "heavy_ball", "lion"}
+    for report in reports:
+        assert report["modified"] >= 1.85
+        assert report["leading_order"] == pytest.approx(1, abs=0.15)
