@@ -1,6 +1,7 @@
 """Stage ``sweep@<grid>``: run what the ledger lacks of a grid, then collect its tables."""
 
 import argparse
+import os
 from pathlib import Path
 
 from adambias import sweep
@@ -15,7 +16,7 @@ def main() -> None:
     parser.add_argument("grid")
     grid = parser.parse_args().grid
     params = load_params()
-    plan = sweep.run(params, [grid])
+    plan = sweep.run(params, [grid], confirmed=bool(os.environ.get("ADAMBIAS_YES")))
     sweep.collect(plan, Ledger.open(), Path("results/sweeps"))
 
 

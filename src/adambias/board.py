@@ -28,6 +28,11 @@ class Board:
         The plan before the sweep.
     title : str
         Names the sweep.
+
+    Attributes
+    ----------
+    failed : dict of str
+        Why each trial that will not be tried again failed, by key, the first to fail first.
     """
 
     def __init__(self, plan: Plan, title: str) -> None:
@@ -35,12 +40,14 @@ class Board:
         self._title, self._total = title, len(plan.jobs)
         self._finished, self._diverged = counts["done"], counts["diverged"]
         self._left = {job.key: job.trial.epochs for job in plan.pending}
-        self._running: dict[str, Mapping[str, Any]] = {}
+        self._running: dict[str, int | None] = {}
         self._epochs_done = 0
-        self._began = self._last_line = time.monotonic()
+        self._began = self._training_since = self._last_line = time.monotonic()
+        self._any_started = False
         self._lock = threading.Lock()
         self._live: Live | None = None
-        self.failures = 0
+        self._without_gpu: set[str] = set()
+        self.failed: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start to show."""
@@ -64,44 +71,62 @@ class Board:
         else:
             self._print()
 
+    def say(self, line: str) -> None:
+        """Show a line, above the table if there is one."""
+        if self._live is not None:
+            self._live.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def start(self, key: str) -> None:
+        """Take note that a worker has begun with a trial."""
+        with self._lock:
+            if not self._any_started:
+                self._any_started, self._training_since = True, time.monotonic()
+            if key in self._left:
+                self._running.setdefault(key, None)
+
     def update(self, key: str, progress: Mapping[str, Any]) -> None:
         """Take a trial's progress, as :meth:`adambias.worker.TrialRun.advance` returns it."""
         with self._lock:
             if key not in self._left:
                 return
             before = self._running.get(key)
-            start = before["epoch"] if before else progress.get("first_epoch", 0)
+            start = progress["first_epoch"] if before is None else before
             self._epochs_done += progress["epoch"] - start
-            self._running[key] = progress
+            self._running[key] = progress["epoch"]
             if progress["status"] == "running":
                 self._left[key] = progress["epochs"] - progress["epoch"]
             else:
                 del self._left[key], self._running[key]
                 self._finished += progress["status"] == "finished"
                 self._diverged += progress["status"] == "diverged"
+        if progress["lacks_gpu"] and progress["host"] not in self._without_gpu:
+            self._without_gpu.add(progress["host"])
+            self.say(f"{progress['host']}: torch finds no GPU there, its trials train on the CPU")
         self._tick()
 
-    def fail(self, key: str, error: BaseException | str) -> None:
+    def fail(self, key: str, reason: str) -> None:
         """Count a trial that failed and will not be tried again."""
         with self._lock:
             if self._left.pop(key, None) is None:
                 return
-            self.failures += 1
             self._running.pop(key, None)
-        reason = str(error).strip().splitlines()[-1:] or [""]
-        self._say(f"trial {key} failed: {reason[0]}")
+            self.failed[key] = reason
+        self.say(f"trial {key} failed: {reason}")
 
-    def lost(self, key: str) -> None:
-        """Take note that a trial's worker was lost and the trial starts again."""
+    def lost(self, key: str, reason: str) -> None:
+        """Take note that a trial lost its worker or its store and starts again."""
         with self._lock:
             self._running.pop(key, None)
-        self._say(f"trial {key}: its worker was lost, it goes on from its last checkpoint")
+        self.say(f"trial {key} goes on from its last checkpoint: {reason}")
 
     def summary(self) -> dict[str, str]:
         """Return the counts, the speed and the time left as words."""
         with self._lock:
-            elapsed = time.monotonic() - self._began
-            rate = self._epochs_done / elapsed if elapsed > 0 else 0.0
+            now = time.monotonic()
+            training = now - self._training_since
+            rate = self._epochs_done / training if training > 0 else 0.0
             epochs_left = sum(self._left.values())
             left = _clock(epochs_left / rate) if rate > 0 else "unknown"
             return {
@@ -109,9 +134,9 @@ class Board:
                 "running": str(len(self._running)),
                 "pending": str(len(self._left) - len(self._running)),
                 "diverged": str(self._diverged),
-                "failed": str(self.failures),
+                "failed": str(len(self.failed)),
                 "epochs/s": f"{rate:.1f}",
-                "time": _clock(elapsed),
+                "time": _clock(now - self._began),
                 "left": left if self._left else _clock(0),
             }
 
@@ -130,13 +155,7 @@ class Board:
     def _print(self) -> None:
         self._last_line = time.monotonic()
         words = "  ".join(f"{name} {value}" for name, value in self.summary().items())
-        self._say(f"{self._title}  {words}")
-
-    def _say(self, line: str) -> None:
-        if self._live is not None:
-            self._live.console.print(line, highlight=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        self.say(f"{self._title}  {words}")
 
 
 def _clock(seconds: float) -> str:

@@ -25,7 +25,13 @@ PARAMS = click.option(
     show_default=True,
     help="The parameters.",
 )
-YES = click.option("--yes", is_flag=True, help="Go on with more than 10,000 trials.")
+YES = click.option(
+    "--yes",
+    is_flag=True,
+    envvar="ADAMBIAS_YES",
+    show_envvar=True,
+    help="Go on with more than 10,000 trials.",
+)
 
 
 class _Commands(click.Group):
@@ -50,7 +56,7 @@ def main(debug: bool) -> None:
     Example:
       adambias plan            # what would run, and for how long
       adambias sweep beta2     # run it
-      adambias status          # watch it from another terminal
+      adambias status --watch  # from another terminal
     """
 
 
@@ -104,18 +110,23 @@ def plan(
 @SCALE
 @PARAMS
 @YES
-def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool) -> None:
-    """Show the state of each trial, live while a sweep runs.
+@click.option("--watch", is_flag=True, help="Show what is under way until every trial is finished.")
+def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, watch: bool) -> None:
+    """Show the state of each trial.
+
+    It is read from the ledger, so any terminal and machine that sees it will do.
 
     \b
     Example:
       adambias status beta2
+      adambias status --watch
     """
-    from adambias.overview import print_status
+    from adambias.overview import print_status, watch_status
 
     params = load_params(path, scale)
     names = _grids(params, grids)
-    print_status(params, names, confirmed=_confirm(params, names, yes))
+    show = watch_status if watch else print_status
+    show(params, names, confirmed=_confirm(params, names, yes))
 
 
 @main.command()
@@ -159,7 +170,9 @@ def sweep(
 @SCALE
 @PARAMS
 def doctor(scale: str | None, path: Path) -> None:
-    """Check installation, data, ledger, tracking store and cluster; say how to mend each.
+    """Check what a sweep needs and say how to mend it.
+
+    Looks at the installation, data, ledger, tracking store and cluster.
 
     \b
     Example:
@@ -177,7 +190,9 @@ def doctor(scale: str | None, path: Path) -> None:
 @PARAMS
 @YES
 def sync(scale: str | None, path: Path, yes: bool) -> None:
-    """Rebuild the MLflow view from the ledger; what is there already is left.
+    """Rebuild the MLflow view from the ledger.
+
+    What is there already is left as it is.
 
     \b
     Example:

@@ -50,7 +50,7 @@ class LedgerError(AdambiasError):
     """A ledger folder that is damaged, foreign or of other semantics."""
 
 
-class StoreError(LedgerError, OSError):
+class StoreError(AdambiasError, OSError):
     """A ledger's location that cannot be read or written now; it may be mended or come back."""
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from adambias.checks import build
 from adambias.config import SEMANTICS_VERSION, Trial
-from adambias.errors import ConfigError, LedgerError, StoreError
+from adambias.errors import ConfigError, LedgerError
 from adambias.store import Store
 
 if TYPE_CHECKING:
@@ -104,13 +104,12 @@ class Ledger:
         Raises
         ------
         LedgerError
-            If the location cannot be reached or has a layout this version does not know.
+            If the location has a layout this version does not know.
+        StoreError
+            If it cannot be reached.
         """
         ledger = cls(Store.open(uri or os.environ.get("ADAMBIAS_STORE") or "runs"))
-        try:
-            marker = ledger._read_json("ledger.json")
-        except OSError as error:
-            raise ledger._lost(error, "read", "reach it") from None
+        marker = ledger._read_json("ledger.json")
         if marker is not None and marker.get("format") != FORMAT:
             raise LedgerError(
                 f"{ledger.store.where('ledger.json')}: format {marker.get('format')!r} is not "
@@ -127,17 +126,7 @@ class Ledger:
             If the store cannot be written.
         """
         marker = {"format": FORMAT, "semantics": SEMANTICS_VERSION}
-        try:
-            self.store.write("ledger.json", _dump(marker))
-        except OSError as error:
-            raise self._lost(error, "written", "free room") from None
-
-    def _lost(self, error: OSError, verb: str, mend: str) -> StoreError:
-        reason = " ".join((error.strerror or str(error)).split())
-        return StoreError(
-            f"ADAMBIAS_STORE = {self.store.where()}: cannot be {verb} ({reason}): {mend}, or give "
-            "another location"
-        )
+        self.store.write("ledger.json", _dump(marker))
 
     def keys(self) -> list[str]:
         """List the keys that have a folder."""
@@ -173,9 +162,7 @@ class Ledger:
             self.job(key)
             done = self.done(key)
             if done is None:
-                unusable = self.store.exist([f"{key}/done.json"])[0]
-                words = "is damaged: the trial counts as unfinished and is redone"
-                return f"{where}/done.json: {words}" if unusable else None
+                return next(self.damaged_outcomes([key]), None)
             digest = hashlib.sha256(self.store.read(f"{key}/history.parquet")).hexdigest()
         except LedgerError as error:
             return str(error)
@@ -184,6 +171,13 @@ class Ledger:
         if digest != done["history_sha256"]:
             return f"{where}/history.parquet: is damaged: delete the folder to train again"
         return None
+
+    def damaged_outcomes(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield a line for each of ``keys``, none of them finished, that has a ``done.json``."""
+        names = [f"{key}/done.json" for key in keys]
+        for name in itertools.compress(names, self.store.exist(names)):
+            where = self.store.where(name)
+            yield f"{where}: is damaged: the trial counts as unfinished and is redone"
 
     def job(self, key: str) -> Job:
         """Read ``trial.json`` and check that it belongs to ``key``.
@@ -301,18 +295,34 @@ class Ledger:
         except LedgerError:
             return None
 
+    def reports(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield those of ``keys`` that are under way, with how far they have come."""
+        yield from self._read_each(keys, "progress.json")
+
+    def failures(self, keys: Iterable[str]) -> set[str]:
+        """Return those of ``keys`` whose last attempt left an error."""
+        names = [f"{key}/error.txt" for key in keys]
+        found = itertools.compress(names, self.store.exist(names))
+        return {name.partition("/")[0] for name in found}
+
     def save_progress(self, key: str, content: Mapping[str, Any]) -> None:
         """Write how far a running trial has come."""
         self.store.write(f"{key}/progress.json", _dump(content))
 
     def outcomes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the keys that are finished, with their ``done.json``."""
-        keys = list(keys)
-        contents = self.store.read_each(f"{key}/done.json" for key in keys)
-        for key, content in zip(keys, contents, strict=True):
-            outcome = _parse(content) if content is not None else None
-            if outcome is not None and outcome.get("key") == key and outcome.keys() >= _OUTCOME:
+        for key, outcome in self._read_each(keys, "done.json"):
+            if outcome.get("key") == key and outcome.keys() >= _OUTCOME:
                 yield key, outcome
+
+    def _read_each(self, keys: Iterable[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the keys whose folder has a whole JSON object under ``name``, with it."""
+        keys = list(keys)
+        contents = self.store.read_each(f"{key}/{name}" for key in keys)
+        for key, content in zip(keys, contents, strict=True):
+            found = _parse(content) if content is not None else None
+            if found is not None:
+                yield key, found
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -51,6 +51,12 @@ class Order:
     gpu: bool = False
 
 
+def reason_of(error: BaseException | str) -> str:
+    """Return the last line of an error's text, which says what went wrong."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
+
+
 def write_failure(order: Order, error: Exception) -> None:
     """Write the trace of a failing trial to ``error.txt`` in its folder.
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
@@ -18,7 +21,11 @@ from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
 from adambias.sweep import slots as machine_slots
 
 ALIVE_SECONDS = 60.0
-"""A trial whose last sign of life is older than this counts as interrupted."""
+"""A trial whose last report is older than this, and than three of its epochs, is interrupted."""
+FIRST_EPOCH_SECONDS = 300.0
+"""What an epoch is taken to last until the first is over."""
+WATCH_SECONDS = 2.0
+"""Seconds between two looks at the ledger."""
 
 
 def print_plan(
@@ -58,7 +65,8 @@ def print_plan(
     if listing:
         _print_trials(console, plan)
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
-    _print_notes(console, plan, ledger, cost(plan.jobs))
+    _print_speeds(console, cost(plan.jobs))
+    _print_notes(console, plan, ledger)
 
 
 def _console() -> Console:
@@ -93,7 +101,7 @@ def _words(cost: Estimate, slots: int) -> str:
     return f"{minutes / 60:,.1f} h" if minutes >= 90 else f"{minutes:.1f} min"
 
 
-def _print_notes(console: Console, plan: Plan, ledger: Ledger, cost: Estimate) -> None:
+def _print_speeds(console: Console, cost: Estimate) -> None:
     if cost.machines:
         console.print(f"speeds measured on {'; '.join(cost.machines)}")
     if cost.unknown:
@@ -101,6 +109,11 @@ def _print_notes(console: Console, plan: Plan, ledger: Ledger, cost: Estimate) -
             f"{cost.unknown} trials are of a kind never measured: their time is unknown until one "
             "has run"
         )
+
+
+def _print_notes(console: Console, plan: Plan, ledger: Ledger) -> None:
+    for line in plan.damaged:
+        console.print(line)
     if plan.repeated:
         console.print(f"{plan.repeated} trials are named twice in a grid and counted once")
     for name in plan.unprepared:
@@ -141,33 +154,84 @@ def describe(trial: Trial) -> str:
 
 
 def print_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
-    """Print one line per trial: its state, how far it is and when it gave its last sign of life."""
+    """Print one line per trial, its state and how far it is, and a line of counts."""
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    standing = _standing(plan, ledger)
+    console = _console()
+    console.print(_status_table(plan, standing))
+    console.print(_counts(standing))
+    _print_notes(console, plan, ledger)
+
+
+def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
+    """Show what is under way, renewed every few seconds, until every trial is finished."""
+    ledger = Ledger.open()
+    plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    with Live(console=_console(), auto_refresh=False) as live:
+        while True:
+            news = dict(ledger.outcomes(job.key for job in plan.pending))
+            plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
+            standing = _standing(plan, ledger)
+            busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
+            tables = [_status_table(plan, busy)] if busy else []
+            live.update(Group(*tables, _counts(standing)), refresh=True)
+            if not plan.pending:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """A trial's state, the epochs it has behind it, and the node it runs on."""
+
+    state: str
+    epochs: int = 0
+    host: str = ""
+
+
+_AT_REST = ("done", "diverged", "pending")
+
+
+def _standing(plan: Plan, ledger: Ledger) -> dict[str, _Standing]:
+    pending = [job.key for job in plan.pending]
+    reports = dict(ledger.reports(pending))
+    failed = ledger.failures(pending)
+    found = {}
+    for job in plan.jobs:
+        key, report = job.key, reports.get(job.key)
+        epoch = report["epoch"] if report else 0
+        if key in plan.outcomes:
+            found[key] = _Standing(state=plan.state(job), epochs=plan.outcomes[key]["epochs"])
+        elif key in failed:
+            found[key] = _Standing(state="failed", epochs=epoch)
+        elif report is None:
+            found[key] = _Standing(state="pending")
+        else:
+            state = "running" if _alive(report) else "interrupted"
+            found[key] = _Standing(state=state, epochs=epoch, host=report["host"])
+    return found
+
+
+def _alive(report: Mapping[str, Any]) -> bool:
+    """Tell whether a trial runs: its last report is no older than a few of its epochs take."""
+    epoch = report["seconds_per_epoch"] or FIRST_EPOCH_SECONDS
+    return bool(time.time() - report["updated"] < max(ALIVE_SECONDS, 3 * epoch))
+
+
+def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
     table = Table(box=box.SIMPLE)
     for name in ("trial", "grid", "state", "epochs", "settings"):
         table.add_column(name, no_wrap=name != "settings")
-    counts: dict[str, int] = {}
     for name, jobs in plan.grids.items():
         for job in jobs:
-            state, epochs = _state(plan, ledger, job)
-            counts[state.partition(" on ")[0]] = counts.get(state.partition(" on ")[0], 0) + 1
-            table.add_row(job.key, name, state, epochs, describe(job.trial))
-    console = _console()
-    console.print(table)
-    console.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+            if (it := standing.get(job.key)) is not None:
+                state = f"{it.state} on {it.host}" if it.state == "running" else it.state
+                epochs = f"{it.epochs}/{job.trial.epochs}"
+                table.add_row(job.key, name, state, epochs, describe(job.trial))
+    return table
 
 
-def _state(plan: Plan, ledger: Ledger, job: Job) -> tuple[str, str]:
-    outcome = plan.outcomes.get(job.key)
-    total = job.trial.epochs
-    if outcome is not None:
-        return plan.state(job), f"{outcome['epochs']}/{total}"
-    progress: dict[str, Any] | None = ledger.progress(job.key)
-    if ledger.text(job.key, "error.txt"):
-        return "failed", f"{(progress or {}).get('epoch', 0)}/{total}"
-    if progress is None:
-        return "pending", f"0/{total}"
-    alive = time.time() - progress["updated"] < ALIVE_SECONDS
-    state = f"running on {progress['host']}" if alive else "interrupted"
-    return state, f"{progress['epoch']}/{total}"
+def _counts(standing: Mapping[str, _Standing]) -> str:
+    counts = Counter(it.state for it in standing.values())
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

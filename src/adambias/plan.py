@@ -11,7 +11,7 @@ from typing import Any
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
 from adambias.data import prepared_digest
-from adambias.errors import ConfigError, DataError
+from adambias.errors import ConfigError, DataError, LedgerError
 from adambias.ledger import Job, Ledger
 
 LARGE = 10_000
@@ -38,6 +38,8 @@ class Plan:
         Trials that were named more than once in one grid.
     unprepared : tuple of str
         Datasets that are not prepared, so that finished trials on them cannot be recognised.
+    damaged : tuple of str
+        One line for each unfinished trial whose ``done.json`` is there and of no use.
     """
 
     grids: Mapping[str, list[Job]]
@@ -47,6 +49,7 @@ class Plan:
     recorded: tuple[Mapping[str, Any], ...] = ()
     repeated: int = 0
     unprepared: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> list[Job]:
@@ -108,13 +111,17 @@ def make_plan(
         If a grid is unknown, or holds more than 10,000 trials and ``confirmed`` is false.
     DataError
         If a dataset is not prepared, its manifest is damaged, or it was prepared otherwise.
+    LedgerError
+        If two trials have one key.
     """
     names = list(names)
     for name in names:
         size = params.scale.grid(name).size
         if size > LARGE and not confirmed:
             raise ConfigError(
-                f"grids.{name}", f"{size:,} trials", f"is more than {LARGE:,}: confirm with --yes"
+                f"grids.{name}",
+                f"{size:,} trials",
+                f"is more than {LARGE:,}: confirm with --yes, or ADAMBIAS_YES=1 for dvc repro",
             )
     digests, unprepared = _digests(params, strict)
     grids: dict[str, list[Job]] = {}
@@ -124,12 +131,13 @@ def make_plan(
         jobs = [Job.of(t, digests[t.dataset]) for t in grid.expand(params.scale.trial)]
         if not jobs:
             raise ConfigError(f"grids.{name}.exclude", list(grid.exclude), "leaves no trial")
-        grids[name] = list({job.key: job for job in jobs}.values())
+        grids[name] = list(_one_trial_a_key(jobs).values())
         repeated += len(jobs) - len(grids[name])
-    keys = {job.key for jobs in grids.values() for job in jobs}
-    known = dict(ledger.outcomes(ledger.keys()))
-    outcomes = {key: known[key] for key in keys & known.keys()}
-    pending = {j.key: j for jobs in grids.values() for j in jobs if j.key not in outcomes}
+    jobs_by_key = _one_trial_a_key(job for jobs in grids.values() for job in jobs)
+    folders = ledger.keys()
+    known = dict(ledger.outcomes(folders))
+    outcomes = {key: known[key] for key in jobs_by_key.keys() & known.keys()}
+    pending = {key: job for key, job in jobs_by_key.items() if key not in outcomes}
     return Plan(
         grids=grids,
         outcomes=outcomes,
@@ -138,7 +146,20 @@ def make_plan(
         recorded=tuple(known.values()),
         repeated=repeated,
         unprepared=unprepared,
+        damaged=tuple(ledger.damaged_outcomes(sorted(pending.keys() & set(folders)))),
     )
+
+
+def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
+    by_key: dict[str, Job] = {}
+    for job in jobs:
+        other = by_key.setdefault(job.key, job)
+        if other != job:
+            raise LedgerError(
+                f"key {job.key}: two trials have it, {other.trial} and {job.trial}: run them with "
+                "two ledgers, each with an ADAMBIAS_STORE of its own"
+            )
+    return by_key
 
 
 def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +30,15 @@ from adambias.board import Board
 from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.errors import SweepError
 from adambias.ledger import Ledger
-from adambias.orders import Order, write_failure
+from adambias.orders import Order, reason_of, write_failure
 
 if TYPE_CHECKING:
     from adambias.worker import TrialRun
 
 REPORT_SECONDS = 10.0
 """Seconds a trial trains between two reports to the driver."""
+PAUSE_SECONDS = 5.0
+"""Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
 
 class TrainTrial(tune.Trainable):
@@ -68,11 +71,15 @@ class TrainTrial(tune.Trainable):
             if self._run is None:
                 self._run = TrialRun(self._order)
             progress = self._run.advance(REPORT_SECONDS)
-        except (OSError, torch.AcceleratorError):
+        except (OSError, torch.AcceleratorError) as error:
+            with contextlib.suppress(OSError):
+                write_failure(self._order, error)
+            time.sleep(PAUSE_SECONDS)
             raise
         except Exception as error:
             write_failure(self._order, error)
-            return {"done": True, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            return {"done": True, "status": "failed", "reason": reason}
         return {**progress, "done": progress["status"] != "running"}
 
     def cleanup(self) -> None:
@@ -95,6 +102,9 @@ class _Reports(_StaysHere, tune.Callback):
     def __init__(self, board: Board) -> None:
         self._board = board
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._board.start(_key(trial))
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -104,11 +114,10 @@ class _Reports(_StaysHere, tune.Callback):
         self._take(trial, trial.last_result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.lost(_key(trial))
+        self._board.lost(_key(trial), _reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        reason = (trial.get_error() and str(trial.get_error())) or "its worker was lost too often"
-        self._board.fail(_key(trial), reason)
+        self._board.fail(_key(trial), _reason(trial))
 
     def _take(self, trial: Any, result: dict[str, Any]) -> None:
         if result.get("status") == "failed":
@@ -127,7 +136,7 @@ class _ErrorBudget(_StaysHere, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._board.failures >= self._budget
+        return len(self._board.failed) >= self._budget
 
 
 def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
@@ -140,7 +149,7 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
     SweepError
         If the cluster can never run a trial, or a node lacks the ledger or this version.
     """
-    with _connection(), _scratch(orders[0].store) as scratch:
+    with _connection(board), _scratch(orders[0].store) as scratch:
         request = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
         _preflight(request, orders[0].store)
         trainable = tune.with_parameters(TrainTrial, orders={o.job.key: o for o in orders})
@@ -170,9 +179,13 @@ def _key(trial: Any) -> str:
     return str(trial.config["key"])
 
 
+def _reason(trial: Any) -> str:
+    return reason_of(trial.get_error() or "its worker was lost")
+
+
 @contextlib.contextmanager
-def _connection() -> Iterator[None]:
-    """Join or start Ray, quietly; a Ray that runs already in this process is used and left."""
+def _connection(board: Board) -> Iterator[None]:
+    """Join or start Ray; one that runs already in this process is used and left."""
     if ray.is_initialized():
         yield
         return
@@ -181,6 +194,7 @@ def _connection() -> Iterator[None]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         settings |= {"include_dashboard": False, "address": "local"}
+    board.say(f"joining Ray at {address}" if address else "starting Ray on this machine")
     try:
         ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -189,6 +203,8 @@ def _connection() -> Iterator[None]:
             f"RAY_ADDRESS = {address}: cannot be joined ({line}): start the cluster, or unset it "
             "to run on this machine"
         ) from None
+    there = ray.cluster_resources()
+    board.say(f"Ray has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs")
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from adambias.errors import LedgerError
+from adambias.errors import LedgerError, StoreError
 
 _REQUESTS = 16
 """Requests to an object store at a time."""
@@ -71,11 +71,14 @@ class Store:
         ------
         FileNotFoundError
             If there is none.
+        StoreError
+            If the location cannot be reached.
         """
-        if self._local:
-            return Path(self.root, name).read_bytes()
-        with self.filesystem.open_input_stream(f"{self.root}/{name}") as stream:
-            return bytes(stream.read())
+        with self._reaching("read", "reach it"):
+            if self._local:
+                return Path(self.root, name).read_bytes()
+            with self.filesystem.open_input_stream(f"{self.root}/{name}") as stream:
+                return bytes(stream.read())
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
         """Yield the bytes of each name in turn, None where there is none.
@@ -101,12 +104,35 @@ class Store:
 
         Locally a temporary file in the same folder is flushed to disk and renamed; an object
         store makes an upload visible only once it is complete.
+
+        Raises
+        ------
+        StoreError
+            If the location cannot be written.
         """
-        if not self._local:
+        with self._reaching("written", "make it writable, free room"):
+            if self._local:
+                self._replace(name, content)
+                return
             # In a thread, because Ctrl-C between opening and writing would leave an empty object.
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(self._upload, name, content).result()
-            return
+
+    @contextlib.contextmanager
+    def _reaching(self, verb: str, mend: str) -> Iterator[None]:
+        """Turn the system's errors into one line that names the location and the mend."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            reason = " ".join((error.strerror or str(error)).split())
+            raise StoreError(
+                f"ADAMBIAS_STORE = {self.where()}: cannot be {verb} ({reason}): {mend}, or give "
+                "another location"
+            ) from None
+
+    def _replace(self, name: str, content: bytes) -> None:
         path = Path(self.root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")

@@ -8,16 +8,16 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
 from adambias.board import Board
 from adambias.config import Params, Resources
-from adambias.errors import SweepError
+from adambias.errors import StoreError, SweepError
 from adambias.ledger import Ledger
-from adambias.orders import Order, write_failure
+from adambias.orders import Order, reason_of, write_failure
 from adambias.plan import Plan, make_plan
 
 logger = logging.getLogger("adambias")
@@ -69,6 +69,8 @@ def run(
     names = list(names)
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, confirmed=confirmed)
+    for line in plan.damaged:
+        logger.warning("%s", line)
     if plan.pending:
         ledger.initialise()
         with _terminable(), contextlib.ExitStack() as stack:
@@ -77,7 +79,7 @@ def run(
             board = stack.enter_context(Board(plan, title=f"{params.name}: {', '.join(names)}"))
             _executor(executor)(_orders(params, plan, ledger), params.scale.resources, board)
         plan = make_plan(params, names, ledger, confirmed=True)
-        _refuse_unfinished(plan, ledger)
+        _refuse_unfinished(plan, ledger, board.failed)
     elif track:
         _catch_up(ledger, params, plan)
     return plan
@@ -118,41 +120,47 @@ def run_inline(orders: list[Order], resources: Resources, board: Board) -> None:
     A failing trial is written down and the next one tried, until the error budget is spent. An
     interruption may fall into the middle of a step, so the trial goes on from the checkpoint
     written before it.
-    """
-    from adambias.worker import TrialRun
 
+    Raises
+    ------
+    StoreError
+        If the ledger cannot be read or written.
+    """
     for order in orders:
-        run = None
+        board.start(order.job.key)
         try:
-            run = TrialRun(order)
-            while (progress := run.advance(seconds=5.0))["status"] == "running":
-                board.update(order.job.key, progress)
-            board.update(order.job.key, progress)
+            _run_here(order, board)
+        except StoreError:
+            raise
         except Exception as error:
             write_failure(order, error)
-            board.fail(order.job.key, error)
-            if board.failures >= resources.error_budget:
+            board.fail(order.job.key, f"{type(error).__name__}: {reason_of(error)}")
+            if len(board.failed) >= resources.error_budget:
                 return
-        finally:
-            if run is not None:
-                run.close()
 
 
-def _refuse_unfinished(plan: Plan, ledger: Ledger) -> None:
-    missing = plan.pending
-    if not missing:
+def _run_here(order: Order, board: Board) -> None:
+    from adambias.worker import TrialRun
+
+    with contextlib.closing(TrialRun(order)) as run:
+        while (progress := run.advance(seconds=5.0))["status"] == "running":
+            board.update(order.job.key, progress)
+        board.update(order.job.key, progress)
+
+
+def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
+    """Raise unless every trial is finished; show the trace of the first that failed."""
+    if not plan.pending:
         return
-    failed = [job for job in missing if ledger.text(job.key, "error.txt")]
-    words = f"{len(missing)} of {len(plan.jobs)} trials are not finished"
+    words = f"{len(plan.pending)} of {len(plan.jobs)} trials are not finished"
     if not failed:
         raise SweepError(f"{words}: run the same command again to go on")
-    first = failed[0]
-    trace = ledger.text(first.key, "error.txt").strip()
-    logger.error("the first failing trial, %s:\n%s", first.key, trace)
-    reason = trace.splitlines()[-1]
+    key, reason = next(iter(failed.items()))
+    trace = ledger.text(key, "error.txt").strip() or reason
+    logger.error("the first trial to fail, %s:\n%s", key, trace)
     raise SweepError(
-        f"{words}, {len(failed)} failed, the first is {ledger.store.where(first.key)} ({reason}): "
-        "see its error.txt, then run the same command again"
+        f"{words}, {len(failed)} failed, the first was {ledger.store.where(key)} ({reason}): mend "
+        "it, then run the same command again"
     )
 
 

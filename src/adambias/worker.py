@@ -62,6 +62,7 @@ class TrialRun:
         self._began = self._saved = time.monotonic()
         self._first_epoch = self.training.next_epoch
         self.log.say(f"{self.job.trial} on {machine()}, {self.device}, process {os.getpid()}")
+        self.ledger.save_progress(self.job.key, self.progress())
         if source:
             self.log.say(f"goes on from {source} at epoch {self.training.next_epoch}")
 
@@ -72,8 +73,9 @@ class TrialRun:
         -------
         dict
             ``epoch`` (epochs recorded), ``first_epoch``, ``epochs``, ``status``,
-            ``seconds_per_epoch``, ``updated`` and ``host``. With a status other than ``running``
-            the trial is finished and ``done.json`` written, here or by another driver's worker.
+            ``seconds_per_epoch``, ``updated``, ``host`` and ``lacks_gpu``. With a status
+            other than ``running`` the trial is finished and ``done.json`` written, here or by
+            another driver's worker.
 
         Raises
         ------
@@ -116,6 +118,7 @@ class TrialRun:
             "seconds_per_epoch": elapsed / epochs if epochs else None,
             "updated": time.time(),
             "host": socket.gethostname(),
+            "lacks_gpu": self.order.gpu and self.device == "cpu",
         }
 
     def _state(self) -> tuple[dict[str, Any] | None, str]:

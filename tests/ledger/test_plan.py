@@ -162,7 +162,8 @@ def test_a_million_trials_by_mistake_are_refused_without_expanding_them(root, le
     with pytest.raises(ConfigError) as caught:
         make_plan(params, ["beta2", "huge"], ledger)
     assert str(caught.value) == (
-        "grids.huge = '1,000,000 trials': is more than 10,000: confirm with --yes"
+        "grids.huge = '1,000,000 trials': is more than 10,000: confirm with --yes, or "
+        "ADAMBIAS_YES=1 for dvc repro"
     )
     with pytest.raises(AssertionError, match="was expanded"):
         make_plan(params, ["huge"], ledger, confirmed=True)
