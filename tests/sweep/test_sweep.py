@@ -1,140 +1,278 @@
-"""Sweeps as a user runs them: nothing finished is lost, the exit code tells the truth."""
+"""Sweeps as a user runs them: only what is missing runs, and the exit code tells the truth."""
 
 from __future__ import annotations
 
-import json
 import os
+import pty
 import random
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from processes import (
+    SECONDS,
+    adambias,
+    change,
+    has_checkpoint,
+    moment,
+    sweep_of,
+    tables,
+)
 
 from adambias import sweep
-from adambias.config import load_params
-from adambias.errors import SweepError
+from adambias.config import SEMANTICS_VERSION, load_params
+from adambias.errors import LedgerError, SweepError
 from adambias.ledger import Ledger
+from adambias.plan import Plan, make_plan
 
-PYTHON = sys.executable
-COMMAND = [PYTHON, "-m", "adambias.cli", "sweep", "--no-track"]
-
-
-def _histories(ledger: Ledger) -> dict[str, pd.DataFrame]:
-    return {key: ledger.history(key).drop(columns="seconds") for key in sorted(ledger.keys())}
+MILLION = {"axes": {n: list(range(1, 101)) for n in ("seed", "epochs", "eval_every")}}
 
 
-def _environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+def run_inline(*grids: str) -> Plan:
+    return sweep.run(load_params(), grids, executor="inline", track=False)
 
 
-@pytest.fixture
-def undisturbed(project: Path) -> dict[str, pd.DataFrame]:
-    params = load_params()
-    os.environ["ADAMBIAS_STORE"] = str(project / "undisturbed")
-    try:
-        sweep.run(params, ["tiny"], executor="inline", track=False)
-        return _histories(Ledger.open())
-    finally:
-        del os.environ["ADAMBIAS_STORE"]
+def written(folder: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def asked(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of adambias that has no terminal."""
+    return subprocess.run(
+        adambias(*arguments),
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 def test_a_finished_sweep_is_not_repeated_and_needs_no_ray(project: Path) -> None:
-    params = load_params()
-    plan = sweep.run(params, ["tiny"], executor="inline", track=False)
+    plan = run_inline("tiny")
     assert plan.count(plan.jobs)["done"] == 4
-    before = {p: p.stat().st_mtime_ns for p in Path("runs").rglob("*")}
+    before = written(project / "runs")
     code = (
         "import sys; from adambias import sweep; from adambias.config import load_params; "
         "sweep.run(load_params(), ['tiny'], track=False); "
         "assert not {'ray', 'torch', 'mlflow'} & set(sys.modules)"
     )
-    subprocess.run([PYTHON, "-c", code], check=True, cwd=project)
-    assert before == {p: p.stat().st_mtime_ns for p in Path("runs").rglob("*")}
+    subprocess.run([*adambias()[:1], "-c", code], check=True, cwd=project)
+    assert before == written(project / "runs")
 
 
-def test_a_killed_driver_goes_on_to_the_same_histories(
-    project: Path, undisturbed: dict[str, pd.DataFrame]
+def test_one_more_value_runs_only_its_own_trials(project: Path) -> None:
+    run_inline("tiny")
+    before = written(project / "runs")
+    change(project, "grids", tiny={"axes": {"beta2": [0.5, 0.9, 0.99], "seed": [0, 1]}})
+
+    plan = run_inline("tiny")
+
+    assert plan.count(plan.jobs)["done"] == 6
+    after = written(project / "runs")
+    changed = {path.parent.name for path in after if after[path] != before.get(path)}
+    assert changed == {j.key for j in plan.jobs if j.trial.beta2 == 0.5} | {"runs"}
+
+
+def test_more_epochs_go_on_from_a_kept_state_to_the_same_tables(
+    project: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    chance = random.Random(0)
-    inline = [*COMMAND, "--executor", "inline"]
-    for _ in range(3):
-        child = subprocess.Popen(inline, cwd=project, env=_environment(), stderr=subprocess.PIPE)
-        time.sleep(2.5 + 2 * chance.random())
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    subprocess.run(inline, cwd=project, env=_environment(), check=True)
-    found = _histories(Ledger.open())
-    assert found.keys() == undisturbed.keys()
-    for key, table in undisturbed.items():
-        pd.testing.assert_frame_equal(found[key], table, check_exact=True)
+    change(project, "resources", keep_states=True)
+    change(project, "trial", eval_every=50)
+    change(project, "grids", tiny={"base": {"epochs": 100}, "axes": {"beta2": [0.9], "seed": [0]}})
+    short = run_inline("tiny").jobs[0]
+
+    extended = run_inline("beta2").jobs[0]
+
+    log = (project / "runs" / extended.key / "log.txt").read_text()
+    assert f"goes on from {short.key}/checkpoint.pt at epoch 100" in log
+    assert tables(project, "beta2") == undisturbed
 
 
 def test_an_interrupted_sweep_says_so(project: Path) -> None:
-    text = Path("scales/tiny.yaml").read_text().replace("epochs: 6", "epochs: 5000")
-    Path("scales/tiny.yaml").write_text(text)
-    child = subprocess.Popen(
-        [*COMMAND, "--executor", "inline"], cwd=project, env=_environment(), stderr=subprocess.PIPE
-    )
-    while not list(Path("runs").glob("*/trial.json")):
-        assert child.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert b"interrupted" in errors
-    assert b"Traceback" not in errors
+    change(project, "trial", epochs=5000)
+    run = sweep_of(project, "tiny", "--executor", "inline")
+    run.wait_for(lambda: has_checkpoint(project))
+    shown = asked("status", "tiny").stdout
+    run.interrupt()
+
+    assert run.end() == 130
+    assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
+    assert "Traceback" not in run.said()
     assert not list(Path("runs").glob("*/done.json"))
+    assert "running on" in shown
+    assert "3 pending, 1 running" in shown
 
 
-def test_a_failing_trial_fails_the_sweep_and_names_itself(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path) -> None:
+    change(project, "trial", epochs=5000)
+    run = sweep_of(project, "tiny", "--executor", "inline")
+    run.wait_for(lambda: has_checkpoint(project))
+    run.process.send_signal(signal.SIGTERM)
+
+    assert run.end() == 130
+    assert "interrupted" in run.said()
+
+
+def test_a_killed_driver_without_ray_goes_on_to_the_same_tables(
+    project: Path, undisturbed: dict[str, bytes]
 ) -> None:
+    run = sweep_of(project, "beta2", "--executor", "inline")
+    run.wait_for(lambda: has_checkpoint(project))
+    moment(random.Random(5), 1.0)
+    run.kill()
+
+    again = sweep_of(project, "beta2", "--executor", "inline")
+    assert again.end() == 0, again.said()
+    assert tables(project, "beta2") == undisturbed
+
+
+def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
-    text = Path("scales/tiny.yaml").read_text()
-    text = text.replace("model: resnet8", "model: resnet8\n  rule: 'broken_rule:rule'")
-    Path("scales/tiny.yaml").write_text(text)
+    change(project, "trial", rule="broken_rule:rule")
+
+
+def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_bug(project)
     monkeypatch.syspath_prepend(str(project))
-    with pytest.raises(SweepError, match=r"4 of 4 trials are not finished, 3 failed.*a bug"):
-        sweep.run(load_params(), ["tiny"], executor="inline", track=False)
+    first = make_plan(load_params(), ["tiny"], Ledger.open()).jobs[0].key
+
+    with pytest.raises(SweepError, match=f"4 of 4 .* 3 failed, the first was .*{first}.*a bug"):
+        run_inline("tiny")
+
+    assert f"the first trial to fail, {first}:\nTraceback" in caplog.text
+    assert "in rule\n    raise KeyError('a bug')" in caplog.text
+    assert len(list(Path("runs").glob("*/error.txt"))) == 3
 
 
-def test_an_unwritable_store_is_refused_at_once(
+def test_a_place_that_cannot_be_a_store_is_refused_at_once(project: Path) -> None:
+    (project / "a_file").write_text("")
+    result = asked("sweep", "tiny", ADAMBIAS_STORE=f"{project}/a_file/runs")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: ADAMBIAS_STORE = {project}/a_file/runs: cannot be")
+    assert len(result.stderr.splitlines()) == 1
+
+
+FULL = """
+set -e
+mount -t tmpfs -o size=$ROOM none runs
+code=0; "$@" >full 2>&1 || code=$?
+echo "full $code" >codes
+mount -o remount,ro,size=100m runs
+code=0; "$@" >readonly 2>&1 || code=$?
+echo "readonly $code" >>codes
+mount -o remount,rw runs
+code=0; "$@" >again 2>&1 || code=$?
+echo "again $code" >>codes
+cp -r runs/. after
+"""
+
+
+def test_a_store_that_is_full_or_read_only_ends_the_sweep_and_the_next_one_goes_on(
+    project: Path, undisturbed: dict[str, bytes]
+) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system of their own")
+    for name in ("runs", "after"):
+        (project / name).mkdir()
+    sweep_command = adambias("sweep", "--no-track", "beta2", "--executor", "inline")
+    subprocess.run(
+        ["unshare", "-rm", "bash", "-c", FULL, "bash", *sweep_command],
+        env={**os.environ, "ROOM": "1200k"},
+        check=True,
+        timeout=SECONDS,
+    )
+
+    assert Path("codes").read_text() == "full 1\nreadonly 1\nagain 0\n"
+    for name, reason in {"full": "No space left", "readonly": "Read-only file system"}.items():
+        last = Path(name).read_text().splitlines()[-1]
+        assert last.startswith(f"error: ADAMBIAS_STORE = {project}/runs: cannot be written")
+        assert reason in last
+    assert tables(project, "beta2", store=str(project / "after")) == undisturbed
+    logs = [p.read_text() for p in Path("after").glob("*/log.txt")]
+    assert any("goes on from" in log for log in logs)
+
+
+def test_what_does_not_belong_into_the_store_is_named_and_kept(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / "a_file").write_text("")
-    monkeypatch.setenv("ADAMBIAS_STORE", str(project / "a_file" / "runs"))
-    result = subprocess.run(
-        [*COMMAND, "--executor", "inline"], cwd=project, capture_output=True, text=True
-    )
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ADAMBIAS_STORE = ")
-    assert len(result.stderr.strip().splitlines()) == 1
+    monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+    run_inline("tiny")
+    monkeypatch.undo()
+    (project / "runs" / "notes.txt").write_text("mine")
+    others = written(project / "runs")
+    plan = run_inline("tiny")
+    cut = project / "runs" / plan.jobs[0].key / "done.json"
+    cut.write_bytes(cut.read_bytes()[:-9])
+
+    shown = asked("plan", "tiny").stdout
+
+    assert f"{cut}: is damaged: the trial counts as unfinished and is redone" in shown
+    assert f"4 finished trials are of other semantics than {SEMANTICS_VERSION}" in shown
+    assert "notes.txt is no trial and left alone" in shown
+    again = asked("sweep", "--no-track", "tiny", "--executor", "inline")
+    assert again.returncode == 0
+    assert str(cut) in again.stderr
+    assert "4 done, 0 diverged" in again.stdout
+    kept = written(project / "runs")
+    assert {p for p in others if p.name != "ledger.json" and kept.get(p) != others[p]} == set()
 
 
-def test_ray_runs_a_grid_to_the_same_histories(
-    project: Path, undisturbed: dict[str, pd.DataFrame]
+def test_a_folder_under_the_key_of_another_trial_fails_with_a_line_and_is_kept(
+    project: Path,
 ) -> None:
-    subprocess.run(COMMAND, cwd=project, env=_environment(), check=True, timeout=240)
-    found = _histories(Ledger.open())
-    for key, table in undisturbed.items():
-        pd.testing.assert_frame_equal(found[key], table, check_exact=True)
-    plan = sweep.run(load_params(), ["tiny"], track=False)
-    sweep.collect(plan, Ledger.open(), project / "tables")
-    assert len(pd.read_parquet(project / "tables/tiny/histories.parquet")) == 4 * 6
-    done = json.loads(next(Path("runs").glob("*/done.json")).read_text())
-    assert done["status"] == "finished"
+    first, second = run_inline("tiny").jobs[:2]
+    shutil.rmtree(project / "runs" / second.key)
+    shutil.copytree(project / "runs" / first.key, project / "runs" / second.key)
+    before = (project / "runs" / second.key / "history.parquet").read_bytes()
+
+    with pytest.raises(SweepError, match=f"describes another trial than {second.key}"):
+        run_inline("tiny")
+
+    assert (project / "runs" / second.key / "history.parquet").read_bytes() == before
 
 
-def test_a_request_no_node_can_meet_is_refused(project: Path) -> None:
-    text = Path("scales/tiny.yaml").read_text()
-    text = text.replace("checkpoint_seconds: 0", "checkpoint_seconds: 0\n  gpus_per_trial: 64")
-    Path("scales/tiny.yaml").write_text(text)
-    result = subprocess.run(COMMAND, cwd=project, capture_output=True, text=True, timeout=240)
+def test_two_trials_with_one_key_are_refused_before_anything_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adambias.ledger.trial_key", lambda trial, digest: "0" * 16)
+
+    with pytest.raises(LedgerError, match=r"^key 0{16}: two trials have it, Trial\(.*two ledgers"):
+        run_inline("tiny")
+
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "sweep"])
+def test_a_million_trials_are_refused_in_a_moment_without_a_terminal(
+    project: Path, command: str
+) -> None:
+    change(project, "grids", tiny=MILLION)
+
+    result = asked(command, "tiny")
+
     assert result.returncode == 1
-    assert "resources.gpus_per_trial = 64" in result.stderr
-    assert not list(Path("runs").glob("*/trial.json"))
+    assert result.stderr == (
+        "error: grids.tiny = '1,000,000 trials': is more than 10,000: confirm with --yes, or "
+        "ADAMBIAS_YES=1 for dvc repro\n"
+    )
+
+
+def test_a_million_trials_are_asked_about_on_a_terminal(project: Path) -> None:
+    change(project, "grids", tiny=MILLION)
+    ours, theirs = pty.openpty()
+    asking = subprocess.Popen(adambias("sweep", "tiny"), stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"n\n")
+
+    assert asking.wait(timeout=SECONDS) == 1
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "a grid holds 1,000,000 trials: go on? [y/N]" in shown
+    assert not Path("runs").exists()

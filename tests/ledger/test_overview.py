@@ -1,0 +1,122 @@
+"""What plan and status say of a ledger."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from made_trials import finish, start
+
+from adambias import overview
+from adambias.config import Params, load_params
+from adambias.data import prepare
+from adambias.ledger import Job, Ledger
+from adambias.overview import print_plan, print_status, watch_status
+from adambias.plan import make_plan
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch) -> Params:
+    """The smoke scale in a folder of its own, where ``runs/`` is the ledger."""
+    for name in ("ADAMBIAS_STORE", "ADAMBIAS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "scales").mkdir()
+    (tmp_path / "params.yaml").write_text("scale: smoke\n")
+    (tmp_path / "scales" / "smoke.yaml").write_text((ROOT / "scales/smoke.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    found = load_params()
+    for name, spec in found.scale.prepare.datasets.items():
+        prepare(name, spec, found.data_root)
+    return found
+
+
+@pytest.fixture
+def ledger(params) -> Ledger:
+    found = Ledger.open()
+    found.initialise()
+    return found
+
+
+@pytest.fixture
+def jobs(params, ledger) -> list[Job]:
+    return make_plan(params, ["beta2"], ledger).jobs
+
+
+def report(ledger: Ledger, job: Job, *, age: float, epoch_seconds: float | None) -> None:
+    """Leave a trial's report, ``age`` seconds old."""
+    start(ledger, job, 3)
+    content = {"epoch": 3, "host": "node7", "seconds_per_epoch": epoch_seconds}
+    ledger.save_progress(job.key, {**content, "updated": time.time() - age})
+
+
+def line_of(job: Job, shown: str) -> str:
+    (line,) = [line for line in shown.splitlines() if job.key in line]
+    return line
+
+
+def test_every_state_is_told(params, ledger, jobs, capsys):
+    finish(ledger, jobs[0])
+    report(ledger, jobs[1], age=1, epoch_seconds=0.1)
+    report(ledger, jobs[2], age=1, epoch_seconds=0.1)
+    ledger.store.write(f"{jobs[2].key}/error.txt", b"a reason")
+
+    print_status(params, ["beta2"])
+
+    shown = capsys.readouterr().out
+    assert " done " in line_of(jobs[0], shown)
+    assert " running on node7   3/8 " in line_of(jobs[1], shown)
+    assert " failed " in line_of(jobs[2], shown)
+    assert " pending " in line_of(jobs[3], shown)
+    assert "1 done, 1 failed, 1 pending, 1 running" in shown
+
+
+@pytest.mark.parametrize(
+    ("age", "epoch_seconds", "state"),
+    [
+        (50, 0.1, "running"),
+        (70, 0.1, "interrupted"),
+        (500, 200.0, "running"),
+        (700, 200.0, "interrupted"),
+        (500, None, "running"),
+    ],
+)
+def test_a_trial_of_slow_epochs_runs_though_it_reports_rarely(
+    params, ledger, jobs, capsys, age, epoch_seconds, state
+):
+    report(ledger, jobs[0], age=age, epoch_seconds=epoch_seconds)
+
+    print_status(params, ["beta2"])
+
+    assert f" {state} " in line_of(jobs[0], capsys.readouterr().out)
+
+
+def test_watching_ends_when_every_trial_is_finished(params, ledger, jobs, capsys, monkeypatch):
+    for job in jobs[:2]:
+        finish(ledger, job)
+    left = iter(jobs[2:])
+    monkeypatch.setattr(overview.time, "sleep", lambda _: finish(ledger, next(left)))
+
+    watch_status(params, ["beta2"])
+
+    assert next(left, None) is None
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "4 done"
+
+
+def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):
+    finish(ledger, jobs[0], seconds_per_image=0.5)
+    start(ledger, jobs[1], 4)
+    ledger.store.write("notes.txt", b"mine")
+    ledger.store.write(f"{jobs[2].key}/done.json", b"{")
+
+    print_plan(params, ["beta2", "beta1"], slots=2)
+
+    shown = " ".join(capsys.readouterr().out.split())
+    # 20 epochs of 60 images are left in beta2, half a second each.
+    assert "beta2 4 1 0 1 2 10.0 min 5.0 min" in shown
+    assert "all, each trial once 6 1 0 1 4" in shown
+    assert "speeds measured on a processor, 2 cores" in shown
+    assert f"{jobs[2].key}/done.json: is damaged: the trial counts as unfinished" in shown
+    assert "notes.txt is no trial and left alone" in shown

@@ -1,0 +1,91 @@
+"""Sweeps on one Ray that runs already in this process, as in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from processes import change, tables
+
+from adambias import sweep
+from adambias.config import load_params
+from adambias.errors import SweepError
+from adambias.ledger import Ledger
+
+BUG = "def rule():\n    raise KeyError('a bug')\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
+    """Start Ray; its workers find the bucket's credentials and a module with a bug."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "broken_rule.py").write_text(BUG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+        patch.setenv("PYTHONPATH", str(folder), prepend=":")
+        patch.syspath_prepend(str(folder))
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+def test_a_sweep_into_a_bucket_ends_with_the_tables_of_one_into_a_folder(
+    project: Path, undisturbed: dict[str, bytes], s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = s3.format("sweep")
+    monkeypatch.setenv("ADAMBIAS_STORE", store)
+
+    sweep.run(load_params(), ["beta2"], track=False)
+
+    assert tables(project, "beta2", store=store) == undisturbed
+    assert not (project / "runs").exists()
+    assert [n for n in Ledger.open().store.entries() if n.startswith(".")] == []
+
+
+def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(project, "trial", rule="broken_rule:rule")
+    change(project, "resources", error_budget=1)
+
+    with pytest.raises(SweepError, match=r"4 of 4 trials are not finished, .*KeyError: 'a bug'"):
+        sweep.run(load_params(), ["tiny"], track=False)
+
+    assert "the first trial to fail, " in caplog.text
+    assert "in rule\n    raise KeyError('a bug')" in caplog.text
+    assert len(list(Path("runs").glob("*/error.txt"))) < 4
+
+
+def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(project, "resources", retries=1, error_budget=1, max_concurrent=1)
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    (job,) = sweep.make_plan(load_params(), ["tiny"], Ledger.open()).jobs
+    (project / "runs").mkdir()
+    (project / "runs" / job.key).write_text("a file where the trial's folder has to be")
+
+    with pytest.raises(SweepError, match=r"StoreError: ADAMBIAS_STORE = .*: cannot be"):
+        sweep.run(load_params(), ["tiny"], track=False)
+
+    said = capsys.readouterr().err
+    assert f"trial {job.key} goes on from its last checkpoint: " in said
+    assert f"trial {job.key} failed: " in said
+
+
+@pytest.mark.parametrize(
+    ("resource", "amount", "largest"), [("gpus_per_trial", 64, 0), ("cpus_per_trial", 3, 2)]
+)
+def test_a_request_no_node_can_meet_is_refused_before_anything_runs(
+    project: Path, resource: str, amount: int, largest: int
+) -> None:
+    change(project, "resources", **{resource: amount})
+
+    with pytest.raises(SweepError) as caught:
+        sweep.run(load_params(), ["tiny"], track=False)
+
+    said = f"resources.{resource} = {amount}: no node of the cluster has more than {largest} "
+    assert str(caught.value).startswith(said)
+    assert not list(Path("runs").glob("*/trial.json"))
