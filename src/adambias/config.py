@@ -552,59 +552,39 @@ def _matches(trial: Trial, entry: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCorrection:
-    """Settings of the stage ``network_correction``: a way from smooth to practical training.
+    """Settings of the stage ``network_correction``: where the memory correction is measured.
 
     Parameters
     ----------
-    epochs, every : int
-        Length of each training, and epochs between measurements; epoch 0 has none.
-    seeds : tuple of int
-        Seeds of the initial weights.
-    start : dict
-        Fields of the first trial.
-    changes : tuple of dict
-        Changed fields, one stop of the way each; a change stays for the later stops.
+    dataset : str
+        A prepared dataset; its first ``images`` training images are one full batch.
+    images : int
+        Number of images.
+    every : int
+        Epochs between measurements; epoch 0, at which nothing is remembered, has none.
+    grid : Grid
+        The trainings.
     """
 
-    epochs: Annotated[int, AtLeastOne] = 31
-    every: Annotated[int, AtLeastOne] = 10
-    seeds: Annotated[tuple[int, ...], NotEmpty()] = (0,)
-    start: dict[str, Any] = field(
-        default_factory=lambda: {
-            "activation": "gelu",
-            "norm": "none",
-            "precision": "fp64",
-            "beta1": 0.8,
-            "beta2": 0.9,
-            "epsilon": 1e-4,
-            "h": 1e-5,
-        }
-    )
-    changes: tuple[dict[str, Any], ...] = (
-        {"h": 1e-4},
-        {"h": 1e-3},
-        {"precision": "fp32"},
-        {"activation": "relu"},
-        {"norm": "batch"},
-        {"beta1": 0.9},
-        {"beta2": 0.99},
-        {"epsilon": 1e-6},
-        {"epsilon": 1e-8},
-    )
+    dataset: str
+    images: Annotated[int, AtLeastOne]
+    every: Annotated[int, AtLeastOne]
+    grid: Grid
 
     def __post_init__(self) -> None:
         validate(self)
-        self.stops()
+        try:
+            self.grid.check(self._fixed)
+        except ConfigError as error:
+            raise error.within("grid.") from None
 
-    def stops(self) -> list[tuple[str, Trial]]:
-        """Return each stop of the way: what changed, in words, and the trial."""
-        fields = {"epochs": self.epochs, "eval_every": self.epochs, **self.start}
-        stops = [("start", build(Trial, fields, "start."))]
-        for i, change in enumerate(self.changes):
-            fields |= change
-            words = ", ".join(f"{name} = {value}" for name, value in change.items())
-            stops.append((words, build(Trial, fields, f"changes[{i}].")))
-        return stops
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "correction_every": self.every}
+
+    def trials(self) -> Iterator[Trial]:
+        """Yield the trainings, in the order of the grid's axes."""
+        return self.grid.expand(self._fixed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -783,6 +763,7 @@ class Scale:
     prepare: Prepare
     bilinear: Bilinear
     netflow: NetFlow | None = None
+    network_correction: NetworkCorrection | None = None
     trial: dict[str, Any] = field(default_factory=dict)
     grids: Annotated[dict[str, Grid], NotEmpty()]
     resources: Resources = field(default_factory=Resources)
@@ -801,17 +782,22 @@ class Scale:
             except ConfigError as error:
                 where = "" if error.key.startswith("trial.") else f"grids.{name}."
                 raise error.within(where) from None
-            self._refuse_unprepared(name, grid)
-        if self.netflow and self.netflow.dataset not in self.prepare.datasets:
-            allowed = choose_from(self.prepare.datasets, self.netflow.dataset)
-            raise ConfigError("netflow.dataset", self.netflow.dataset, allowed)
+            self._refuse_unprepared_grid(name, grid)
+        for section in ("netflow", "network_correction"):
+            settings = getattr(self, section)
+            if settings is not None:
+                self._refuse_unprepared({f"{section}.dataset": settings.dataset})
 
-    def _refuse_unprepared(self, name: str, grid: Grid) -> None:
+    def _refuse_unprepared_grid(self, name: str, grid: Grid) -> None:
         used = {"trial": self.trial, f"grids.{name}.base": grid.base}
         used |= {f"grids.{name}.trials[{i}]": entry for i, entry in enumerate(grid.trials)}
-        wanted = [(f"{where}.dataset", v["dataset"]) for where, v in used.items() if "dataset" in v]
-        wanted += [(f"grids.{name}.axes.dataset", v) for v in grid.axes.get("dataset", ())]
-        for key, dataset in wanted:
+        wanted = {f"{where}.dataset": v["dataset"] for where, v in used.items() if "dataset" in v}
+        self._refuse_unprepared(wanted)
+        for dataset in grid.axes.get("dataset", ()):
+            self._refuse_unprepared({f"grids.{name}.axes.dataset": dataset})
+
+    def _refuse_unprepared(self, wanted: Mapping[str, str]) -> None:
+        for key, dataset in wanted.items():
             if dataset not in self.prepare.datasets:
                 raise ConfigError(key, dataset, choose_from(self.prepare.datasets, dataset))
 

@@ -1,64 +1,73 @@
 """How much of what memory does to a network's training the law predicts, and where it fails.
 
-:mod:`adambias.memory_correction` measures it at one epoch; here it is charted on the way from a
-smooth network in small steps, where the first order in h is exact, to the sweeps' settings.
+:mod:`adambias.memory_correction` measures it at one epoch; here it is charted over networks and
+hyperparameters, from a smooth network in small steps, where the first order in h is exact, to the
+sweeps' settings.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from adambias.config import NetworkCorrection, Trial
 from adambias.data import Dataset
+from adambias.results import write_parquet
 from adambias.training import Training
 
 FIELDS = (
-    "model",
-    "activation",
-    "norm",
-    "precision",
-    "rule",
-    "h",
-    "beta1",
-    "beta2",
-    "epsilon",
+    *("model", "activation", "norm", "precision", "rule"),
+    *("h", "beta1", "beta2", "epsilon", "seed"),
 )
 
 
+def run(settings: NetworkCorrection, data: Dataset, out_dir: str | Path) -> None:
+    """Write ``network_correction.parquet``, the chart, into ``out_dir``."""
+    write_parquet(chart(settings, data), Path(out_dir) / "network_correction.parquet")
+
+
 def chart(settings: NetworkCorrection, data: Dataset) -> pd.DataFrame:
-    """Measure the correction at each stop of the way.
+    """Measure the correction along each training.
 
     Parameters
     ----------
     settings : NetworkCorrection
-        The way.
+        The trainings.
     data : Dataset
         What the networks are trained on.
 
     Returns
     -------
     DataFrame
-        A row per stop, seed and measured epoch: ``stop`` (from 0), ``change`` in words, ``seed``,
-        ``epoch``, ``norm_ratio``, ``length_ratio`` and ``cosine`` as
-        :func:`adambias.memory_correction.measure` gives them, and :data:`FIELDS` of the trial.
+        A row per training and measured epoch: :data:`FIELDS` of the trial, ``epoch``, and
+        ``norm_ratio``, ``length_ratio`` and ``cosine`` as
+        :func:`adambias.memory_correction.measure` gives them.
     """
-    rows = []
-    for stop, (change, trial) in enumerate(settings.stops()):
-        for seed in settings.seeds:
-            trial = trial.replace(seed=seed, dataset=data.name, correction_every=settings.every)
-            where = {"stop": stop, "change": change, "seed": seed}
-            where |= {name: getattr(trial, name) for name in FIELDS}
-            rows += [where | measured for measured in _along(trial, data)]
-    return pd.DataFrame(rows)
+    few = _first(data, settings.images)
+    return pd.DataFrame(itertools.chain.from_iterable(_along(t, few) for t in settings.trials()))
 
 
-def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:
-    """Train, and return what was measured on the way, but for epoch 0."""
+def _first(data: Dataset, images: int) -> Dataset:
+    """Return the first training images, and no more test images than these."""
+    span = slice(images)
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[span],
+        train_labels=data.train_labels[span],
+        test_images=data.test_images[span],
+        test_labels=data.test_labels[span],
+    )
+
+
+def _along(trial: Trial, data: Dataset) -> Iterator[dict[str, Any]]:
+    """Train, and yield what was measured on the way, but for epoch 0."""
+    fields = {name: getattr(trial, name) for name in FIELDS}
     training = Training(trial, data)
-    return [
-        {"epoch": record.epoch, **training.correction}
-        for record in training
-        if record.epoch and record.correction_cosine is not None
-    ]
+    for record in training:
+        if record.epoch and record.correction_cosine is not None:
+            yield fields | {"epoch": record.epoch} | training.correction

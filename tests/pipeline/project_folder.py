@@ -55,7 +55,8 @@ def smoke_text() -> str:
     settings = yaml.load((ROOT / "scales" / "smoke.yaml").read_text(encoding="utf-8"))
     for name in ("prepare", "trial", "grids", "resources"):
         del settings[name]
-    settings["netflow"]["dataset"] = "digits"
+    for section in ("netflow", "network_correction"):
+        settings[section]["dataset"] = "digits"
     text = io.StringIO()
     yaml.dump(settings, text)
     return SWEEPS + "\n" + text.getvalue()

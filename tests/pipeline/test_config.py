@@ -130,6 +130,21 @@ BAD = {
         "trial.h = None: must be a number",
         "",
     ),
+    "network on data that are not prepared": (
+        changed("network_correction:\n  dataset: digits", "network_correction:\n  dataset: digit"),
+        "network_correction.dataset = 'digit': must be one of digits",
+        "(did you mean digits?)",
+    ),
+    "misspelt network of the correction": (
+        changed("activation: [gelu", "activation: [gellu"),
+        "network_correction.grid.axes.activation = 'gellu': must be one of relu, gelu",
+        "(did you mean gelu?)",
+    ),
+    "correction that is never measured": (
+        changed("every: 2", "every: 0"),
+        "network_correction.every = 0: must be >= 1",
+        "",
+    ),
     "no CPUs": (
         changed("cpus_per_trial: 1", "cpus_per_trial: 0"),
         "resources.cpus_per_trial = 0.0: must be > 0",

@@ -1,90 +1,112 @@
-"""How well the law predicts what memory does to a network, from smooth and small to practical."""
+"""Where the law predicts what memory does to a network's steps: networks, h, epsilon, beta2."""
 
 from __future__ import annotations
 
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
-from adambias.figures import Tables, style
+import matplotlib as mpl
+from matplotlib.patches import Rectangle
+
+from adambias.figures import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from adambias.figures import Tables
 
 TITLE = "The memory correction on a network"
 TABLE = "network_correction.parquet"
+ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU"}
+NORMS = {"none": "no norm", "batch": "BatchNorm", "group": "GroupNorm"}
+AGREES = 0.9
+"""Cosine from which the caption counts the direction as predicted."""
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw cosine and ratio of lengths at each stop of the way."""
-    table = tables.frame(TABLE)
-    figure, (cosine, length) = style.panels(2, aspect=1.0)
-    _draw_way(cosine, table, "cosine", "blue")
-    cosine.set_ylim(-1.05, 1.05)
-    cosine.set_title("direction: cosine")
-    _draw_way(length, table, "length_ratio", "vermillion")
-    length.set_yscale("log")
-    length.set_title("length: predicted over actual")
+    """Draw a map over h and epsilon for each network and beta2."""
+    cells = _cells(tables.frame(TABLE))
+    networks, decays = cells["network"].unique(), sorted(cells["beta2"].unique())
+    places = [(beta2, network) for beta2 in decays for network in networks]
+    figure, axes = style.panels(len(places), columns=len(networks), aspect=0.95)
+    for ax, (beta2, network) in zip(axes, places, strict=True):
+        _draw_map(ax, cells[(cells["network"] == network) & (cells["beta2"] == beta2)])
+        ax.set_title(f"{network}\nβ₂ = {beta2:g}")
     return figure
 
 
-def _draw_way(ax: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
-    """Draw a point per seed and epoch, their median as a line, and the law's value of one."""
-    median = table.groupby("stop")[column].median()
-    words = table.drop_duplicates("stop").set_index("stop")["change"].loc[median.index]
-    ax.axhline(1.0, color=style.FAINT, linewidth=0.8, linestyle="--")
-    ax.plot(table["stop"], table[column], "o", color=style.COLOURS[colour], alpha=0.35)
-    ax.plot(median.index, median, color=style.COLOURS[colour])
-    ax.set_xticks(list(median.index), [_readable(change) for change in words], rotation=60)
-    for label in ax.get_xticklabels():
-        label.set_horizontalalignment("right")
-        label.set_rotation_mode("anchor")
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the medians over seeds and epochs, by network in words, beta2, epsilon and h."""
+    pairs = zip(table["activation"], table["norm"], strict=True)
+    words = [f"{ACTIVATIONS.get(a, a)}, {NORMS.get(n, n)}" for a, n in pairs]
+    groups = table.assign(network=words).groupby(
+        ["network", "beta2", "epsilon", "h"], sort=False, as_index=False
+    )
+    return groups[["cosine", "length_ratio"]].median()
 
 
-def _readable(change: str) -> str:
-    names = {"beta1": "β₁", "beta2": "β₂", "epsilon": "ε"}
-    name, _, value = change.partition(" = ")
-    return f"{names.get(name, name)} = {value}" if value else change
+def _draw_map(ax: Axes, cells: pd.DataFrame) -> None:
+    """Colour each cell by its cosine; write the cosine and the ratio of lengths into it."""
+    steps, epsilons = (sorted(cells[name].unique()) for name in ("h", "epsilon"))
+    colours = mpl.colormaps["RdBu"]
+    for cell in cells.to_dict("records"):
+        x, y = steps.index(cell["h"]), epsilons.index(cell["epsilon"])
+        cosine, ratio = cell["cosine"], cell["length_ratio"]
+        colour = colours((cosine + 1) / 2)
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+        words = f"{cosine:.2f}\n×{ratio:.2f}" if ratio < 9.95 else f"{cosine:.2f}\n×{ratio:.0f}"
+        ink, size = "white" if abs(cosine) > 0.6 else style.INK, 0.85 * style.measures().text
+        ax.text(x, y, words, ha="center", va="center", color=ink, fontsize=size)
+    ax.set(xlim=(-0.5, len(steps) - 0.5), ylim=(-0.5, len(epsilons) - 0.5))
+    ax.set_xticks(range(len(steps)), [f"{h:g}" for h in steps])
+    ax.set_yticks(range(len(epsilons)), [f"{epsilon:g}" for epsilon in epsilons])
+    ax.set(xlabel="h", ylabel="ε")
+    ax.grid(False)
 
 
-def _start(table: pd.DataFrame) -> str:
-    first = table.iloc[0]
-    return (
-        f"{first['activation']}, norm {first['norm']}, {first['precision']}, "
-        f"β₁ = {first['beta1']:g}, β₂ = {first['beta2']:g}, ε = {first['epsilon']:g}, "
-        f"h = {first['h']:g}"
+def _shares(cells: pd.DataFrame) -> str:
+    """Say for each network in how many cells the direction is predicted."""
+    return "; ".join(
+        f"{network} {(group['cosine'] >= AGREES).sum()} of {len(group)}"
+        for network, group in cells.groupby("network", sort=False)
     )
 
 
 def caption(tables: Tables) -> str:
-    """Say what is compared, where the way starts, and what is seen at its ends."""
+    """Say what is compared, over what, and where the law's direction is the optimizer's."""
     table = tables.frame(TABLE)
-    medians = table.groupby("stop")[["cosine", "length_ratio"]].median()
-    first, last = medians.iloc[0], medians.iloc[-1]
+    cells = _cells(table)
+    best = cells.sort_values("cosine").to_dict("records")[-1]
+    epochs = ", ".join(map(str, sorted(table["epoch"].unique())))
     return (
         "The memory correction that the law predicts, h² Σ λ ∂Φ[φ′(g)·(∇²E f₀)], against the one "
-        "the optimizer made: its step less the step that forgets the past. Each stop changes one "
-        f"setting and keeps the changes before it; the way starts at {_start(table)}. "
-        f"There the cosine is {first['cosine']:.3f} and the lengths agree to "
-        f"{abs(first['length_ratio'] - 1):.1%}; at the end the cosine is {last['cosine']:.2f} and "
-        f"the prediction is {last['length_ratio']:.2g} times as long as what happens. "
-        f"Points: epochs {', '.join(map(str, sorted(table['epoch'].unique())))} of "
-        f"{table['seed'].nunique()} seed{'s' * (table['seed'].nunique() > 1)}; line: their median."
+        "the optimizer made, its step less the step that forgets the past. Colour and upper "
+        "number: their cosine; lower number: the predicted length over the actual one. Medians "
+        f"over epochs {epochs} and {_seeds(table)}, {table['model'].iloc[0]}, "
+        f"β₁ = {table['beta1'].iloc[0]:g}. Best: cosine {best['cosine']:.4f}, lengths that agree "
+        f"to {abs(best['length_ratio'] - 1):.1%} ({best['network']}, "
+        f"β₂ = {best['beta2']:g}, ε = {best['epsilon']:g}, h = {best['h']:g}). "
+        f"Cosine at least {AGREES:g}: {_shares(cells)}."
     )
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    count = table["seed"].nunique()
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 def alt(tables: Tables) -> str:
-    """Say in words how cosine and length run along the way."""
-    table = tables.frame(TABLE)
-    medians = table.groupby("stop")[["change", "cosine", "length_ratio"]].agg(
-        {"change": "first", "cosine": "median", "length_ratio": "median"}
-    )
-    stops = [
-        f"{_readable(change)}: cosine {cosine:.2f}, length ratio {ratio:.2g}"
-        for change, cosine, ratio in medians.to_numpy()
+    """Say in words what the maps show."""
+    ranges = [
+        f"{network}: cosines from {group['cosine'].min():.2f} to {group['cosine'].max():.2f}"
+        for network, group in _cells(tables.frame(TABLE)).groupby("network", sort=False)
     ]
-    return f"Two line plots along the way. {'; '.join(stops)}."
+    return f"Maps over step size and epsilon, one per network and beta 2. {'; '.join(ranges)}."
 
 
 def settings(tables: Tables) -> dict[str, str]:
     """Return the settings behind the figure."""
     table = tables.frame(TABLE)
-    changes = table.drop_duplicates("stop")["change"].iloc[1:]
-    return {"start": _start(table), "changes": "; ".join(changes)}
+    names = ("model", "precision", "rule", "beta1", "beta2", "epsilon", "h", "seed", "epoch")
+    return {name: ", ".join(f"{v}" for v in sorted(table[name].unique())) for name in names}
