@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from adambias import allocator
 from adambias.checkpoint import require_same_trial
 from adambias.config import Trial
 from adambias.data import Dataset
@@ -107,6 +108,8 @@ class Training(Iterator[EpochRecord]):
                 "bias_correction", False, "must be true where correction_every is set"
             )
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.device(chosen).type == "cpu":
+            allocator.keep_freed_memory()
         self.trial = trial
         self.status: Status = "running"
         self.records: list[EpochRecord] = []
@@ -147,6 +150,8 @@ class Training(Iterator[EpochRecord]):
         self.records.append(record)
         if self.status == "running" and self.next_epoch == self.trial.epochs:
             self.status = "finished"
+        if self.status != "running":
+            allocator.return_freed_memory()
         return record
 
     def history(self) -> pd.DataFrame:
