@@ -150,7 +150,13 @@ def _decode(source: Path, path: str, content: bytes, mode: str) -> tuple[np.ndar
         with Image.open(io.BytesIO(content)) as image:
             mode = mode or ("L" if image.mode in ("1", "L") else "RGB")
             pixels = np.asarray(image.convert(mode))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        ValueError,
+        SyntaxError,
+    ) as error:
         raise DataError(f"{source}: {path} is not a readable image ({error})") from None
     return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), mode
 

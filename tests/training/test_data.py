@@ -1,5 +1,7 @@
+import hashlib
 import io
 import json
+import pickle
 import tarfile
 import zipfile
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
 import adambias as ab
 from adambias.config import DatasetSpec
@@ -107,6 +110,46 @@ def test_cifar_without_a_copy_and_without_a_network_says_what_to_do(tmp_path, mo
     with pytest.raises(DataError, match=r"cannot be downloaded.*image_folder"):
         ab.load_dataset("cifar10", root=tmp_path)
     assert not (tmp_path / "cifar10").exists()
+
+
+def _torchvisions_copy(folder, monkeypatch):
+    """Write a copy of CIFAR-10 with five images a file, and tell torchvision its checksums."""
+    files = folder / CIFAR10.base_folder
+    files.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
+    contents = {"batches.meta": {"label_names": [f"class {i}" for i in range(10)]}}
+    for name in names:
+        pixels = rng.integers(0, 256, (5, 3 * 32 * 32)).astype(np.uint8)
+        contents[name] = {"data": pixels, "labels": [0, 1, 2, 3, 4]}
+    sums = {}
+    for name, content in contents.items():
+        (files / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((files / name).read_bytes()).hexdigest()
+    for kind in ("train_list", "test_list"):
+        monkeypatch.setattr(CIFAR10, kind, [[n, sums[n]] for n, _ in getattr(CIFAR10, kind)])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
+    monkeypatch.setenv("ADAMBIAS_DOWNLOADS", str(folder))
+    return {name: contents[name]["data"] for name in names}
+
+
+def test_an_existing_copy_of_cifar_is_read_through_torchvision(tmp_path, monkeypatch):
+    pixels = _torchvisions_copy(tmp_path / "downloads", monkeypatch)
+    data = ab.load_dataset("cifar10", root=tmp_path)
+    assert data.train_images.shape == (25, 3, 32, 32)
+    assert torch.equal(data.test_images.flatten(1), torch.from_numpy(pixels["test_batch"]))
+    assert data.train_labels.bincount().tolist() == [5] * 5
+    assert data.num_classes == 10
+
+
+def test_a_copy_of_cifar_that_fails_its_checksum_is_never_unpickled(tmp_path, monkeypatch):
+    _torchvisions_copy(tmp_path / "downloads", monkeypatch)
+    file = tmp_path / "downloads" / CIFAR10.base_folder / "data_batch_3"
+    file.write_bytes(b"cos\nabort\n(tR.")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        ab.load_dataset("cifar10", root=tmp_path)
 
 
 def _png(colour, mode="RGB", size=8):

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torchvision
@@ -20,6 +22,26 @@ def test_config_and_module_name_the_same_models():
 
 def test_resnet8_on_digits_has_77754_parameters():
     assert _count(models.build("resnet8", in_channels=1, num_classes=10, image_size=8)) == 77_754
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("resnet8", 1), ("resnet14", 2), ("resnet20", 3)])
+def test_small_resnets_have_the_parameters_of_their_layers(name, blocks):
+    stem = 3 * 9 * 16 + 2 * 16
+    stages = sum(2 * blocks * (9 * w * w + 2 * w) for w in (16, 32, 64))
+    # A halving stage starts from half the channels and has a projection beside it.
+    halvings = sum(w * w // 2 + 2 * w - 9 * w * w // 2 for w in (32, 64))
+    assert _count(models.build(name, **CIFAR)) == stem + stages + halvings + 64 * 10 + 10
+
+
+def test_the_papers_cnn_has_its_layers_and_without_norm_nothing_more():
+    found = [
+        tuple(m.weight.shape)
+        for m in models.build("paper_cnn", **CIFAR, norm="none").modules()
+        if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)
+    ]
+    widths = [3, 32, 32, 64, 64, 128, 128]
+    convolutions = [(b, a, 3, 3) for a, b in itertools.pairwise(widths)]
+    assert found == [*convolutions, (512, 128 * 4 * 4), (10, 512)]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])

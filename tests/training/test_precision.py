@@ -35,6 +35,19 @@ def test_profiles_differ_by_their_rounding_on_the_first_gradient(few_digits, qui
     assert norms["tf32"] == norms["fp32"]
 
 
+@pytest.mark.parametrize(("precision", "norm", "loss"), [("fp32", 0.005, 0.01), ("bf16", 0.1, 0.1)])
+def test_fifty_epochs_end_where_those_in_fp64_do(few_digits, quick, precision, norm, loss):
+    """Rounding grows along a training, but stays far below what the decays change."""
+    exact, rounded = (
+        list(ab.train(quick(precision=name, epochs=50), few_digits, device="cpu"))
+        for name in ("fp64", precision)
+    )
+    assert rounded[-1].train_loss < 0.2 * rounded[0].train_loss
+    hills = [max(r.perturbed_one_norm for r in records[12:]) for records in (exact, rounded)]
+    assert hills[1] == pytest.approx(hills[0], rel=norm)
+    assert rounded[-1].train_loss == pytest.approx(exact[-1].train_loss, rel=loss)
+
+
 def test_the_process_keeps_its_own_settings():
     kept = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
     for name in PROFILES:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import adambias as ab
 from adambias import models
@@ -153,6 +154,29 @@ def test_training_twice_gives_the_same_records_whatever_the_global_state(few_dig
     torch.manual_seed(2)
     assert _records(quick(), few_digits) == first
     assert _records(quick(seed=1), few_digits) != first
+
+
+class _Waits(TorchDispatchMode):
+    """Count the operations for which a GPU would have to be waited for."""
+
+    WAITING = ("aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero", "aten::nonzero")
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.name() in self.WAITING
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"blocks": "shuffled"}, {"batch_size": 10}])
+def test_no_block_waits_for_the_device(few_digits, quick, changes):
+    training = ab.train(quick(ghost_batch_size=5, **changes), few_digits, device="cpu")
+    next(training)
+    with _Waits() as waits:
+        next(training)
+    assert waits.count == 0
+    with waits:
+        torch.ones(1).item()
+    assert waits.count == 1
 
 
 def test_shuffled_blocks_are_drawn_anew_and_follow_the_seed(few_digits, quick):
