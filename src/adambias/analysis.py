@@ -20,7 +20,7 @@ from adambias.errors import DataError
 from adambias.regimes import REGIMES
 from adambias.results import write_json, write_parquet, write_text
 from adambias.summaries import NEEDED, histories, summarise
-from adambias.trends import VERDICTS, student
+from adambias.trends import VERDICTS, band
 
 _ROWS_AT_ONCE = 250_000
 PLOTS = {"norm_beta2": ("beta2", "beta2"), "norm_beta1": ("beta1", "beta1")}
@@ -160,7 +160,7 @@ def _trial_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def summarise_claims(trials: pd.DataFrame, claims: list[Claim]) -> dict[str, Any]:
     """Return the content of ``metrics.json``: counts, and each claim's numbers and verdict."""
     once = trials.drop_duplicates("trial")
-    numbers = ("value", "low", "high", "rank_correlation", "n", "found", "verdict")
+    numbers = ("value", "low", "high", "rank_correlation", "n", "paper", "found", "verdict")
     verdicts = [claim.verdict for claim in claims]
     return {
         "trials": {
@@ -214,17 +214,9 @@ QUANTITIES = {
 
 def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
     """Average the quantities of figures 4 and 5 over seeds; see :func:`effect_table`."""
-    rows = []
-    for (series, value), group in points.groupby(["series", axis], sort=True):
-        row: dict[str, Any] = {"series": series, axis: value, "n": len(group)}
-        for name, column in QUANTITIES.items():
-            sample = group[column].dropna().to_numpy(dtype=float)
-            low, high = student(sample, level)
-            mean = sample.mean() if sample.size else np.nan
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-        rows.append(row)
-    bounds = [f"{name}{end}" for name in QUANTITIES for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["series", axis, "n", *bounds])
+    groups = points.groupby(["series", axis], sort=True)
+    means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
+    return pd.concat([groups.size().rename("n"), *means], axis=1).reset_index()
 
 
 def write_plots(
@@ -248,7 +240,8 @@ def write_plots(
     for axis in ("beta2", "beta1"):
         points = with_series(oscillating(trials, f"hills_{axis}"), axis)
         chosen = thinned[thinned["grid"] == f"hills_{axis}"]
-        _write_csv(curve_tables.mean_curves(chosen, points, axis), folder / f"hills_{axis}.csv")
+        means = curve_tables.mean_curves(chosen, points, axis, settings.interval.level)
+        _write_csv(means, folder / f"hills_{axis}.csv")
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

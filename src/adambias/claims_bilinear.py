@@ -113,23 +113,29 @@ def _table1_claim(
     cosines = np.array([c[norm]["cosine"] for c in cells["candidates"]] if len(cells) else [])
     matches = (cells["penalised"] == expected).sum() if len(cells) else 0
     verdict, reason = _count(int(matches), len(cells))
-    found = " and ".join(sorted(set(cells["penalised"]))) if len(cells) else "no data"
+    seen = sorted(set(cells["penalised"])) if len(cells) else []
     return Claim(
         key=key,
         source="Table 1, equations 2.5 and 2.7",
         sentence=f"{words} of the gradient is penalised.",
-        paper=expected.replace("_", " "),
-        statistic=f"cosine of the bias and the gradient of the {norm.replace('_', ' ')}, median",
+        paper=_in_words(expected),
+        statistic=f"cosine of the bias and the gradient of the {_in_words(norm)}, median",
         value=float(np.median(cosines)) if cosines.size else math.nan,
         low=float(cosines.min()) if cosines.size else math.nan,
         high=float(cosines.max()) if cosines.size else math.nan,
         interval=_RANGE,
         n=len(cells),
         of="pairs of decays",
-        found=found.replace("_", " "),
+        found=" and ".join(map(_in_words, seen)) or "no data",
         verdict=verdict,
         reason=reason,
     )
+
+
+def _in_words(norm: str) -> str:
+    """Return ``minus the one-norm`` for ``-one_norm``."""
+    words = norm.removeprefix("-").replace("_norm", "-norm").replace("_", " ")
+    return f"minus the {words}" if norm.startswith("-") else words
 
 
 def _count(matches: int, cells: int) -> tuple[VerdictWord, str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adambias.trends import band
+
 Columns = Mapping[str, NDArray[Any]]
 NEEDED = ("trial", "epoch", "train_loss", "test_accuracy", "perturbed_one_norm")
 
@@ -63,7 +65,9 @@ def _last_finite(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDAr
     return np.where(inside, values[np.maximum(last, 0)], np.nan)
 
 
-def mean_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+def mean_curves(
+    curves: pd.DataFrame, trials: pd.DataFrame, axis: str, level: float = 0.95
+) -> pd.DataFrame:
     """Return the mean over seeds of log10 of the norm, one row per epoch and value of ``axis``.
 
     Parameters
@@ -71,17 +75,28 @@ def mean_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.Dat
     curves : DataFrame
         Thinned histories with ``trial``, ``epoch`` and ``perturbed_one_norm``.
     trials : DataFrame
-        Trials to use, with ``trial``, ``seed``, ``series`` and ``axis``.
+        Trials to use, with ``trial``, ``series``, ``norm_floor`` and ``axis``.
     axis : str
         Column of ``trials`` that tells the curves apart.
+    level : float
+        Coverage of the bands.
 
     Returns
     -------
     DataFrame
-        ``series``, ``axis``, ``epoch``, ``log10_norm``, and ``n``, the number of seeds.
+        ``series``, ``axis``, ``epoch``, ``n`` (seeds), and ``log10_norm`` and ``log10_excess``
+        (over p√ε) with the bounds of Student's t interval, ``<name>_low`` and ``<name>_high``.
     """
-    joined = curves.merge(trials[["trial", "seed", "series", axis]], on="trial")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        joined["log10_norm"] = np.log10(joined["perturbed_one_norm"])
-    groups = joined.groupby(["series", axis, "epoch"], sort=True)
-    return groups.agg(log10_norm=("log10_norm", "mean"), n=("seed", "nunique")).reset_index()
+    groups = log_curves(curves, trials, axis).groupby(["series", axis, "epoch"], sort=True)
+    bands = [band(groups[name], name, level) for name in ("log10_norm", "log10_excess")]
+    return pd.concat([groups.size().rename("n"), *bands], axis=1).reset_index()
+
+
+def log_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Join curves and trials, with log10 of the norm and of its excess; NaN where not positive."""
+    joined = curves.merge(trials[["trial", "seed", "series", "norm_floor", axis]], on="trial")
+    norm = joined["perturbed_one_norm"]
+    excess = norm - joined["norm_floor"]
+    return joined.assign(
+        log10_norm=np.log10(norm.where(norm > 0)), log10_excess=np.log10(excess.where(excess > 0))
+    )

@@ -141,7 +141,7 @@ def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
     if figure in figures:
         source = f'<a href="#figure-{figure}">{source}</a>'
     rank = claim["rank_correlation"]
-    ranks = f"<small>rank correlation {rank:.2f}</small>" if rank is not None else ""
+    ranks = f"<small>rank correlation {_number(rank)}</small>" if _adds(rank, claim) else ""
     cells = {
         "claim": f"<div>{escape(claim['sentence'])}<small>{source}</small></div>",
         "paper": escape(claim["paper"]),
@@ -150,7 +150,7 @@ def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
             f"<div>{_number(claim['value'])}<small>{escape(claim['statistic'])}</small>{ranks}</div>"
         ),
         "interval": f"<div>{_interval(claim)}</div>",
-        "n": f"<div>{claim['n']} {escape(claim['of'])}</div>",
+        "n": f"<div>{_counted(claim['n'], claim['of'])}</div>",
         "verdict": (
             f'<div><span class="verdict {claim["verdict"]}">{claim["verdict"]}</span>'
             f"<small>{escape(claim['reason'])}</small></div>"
@@ -160,6 +160,23 @@ def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
         f'<td data-label="{_head(name)}"{_class(name)}>{cell}</td>' for name, cell in cells.items()
     )
     return f'<tr id="claim-{escape(claim["key"])}">{columns}</tr>'
+
+
+def _adds(rank: float | None, claim: Mapping[str, Any]) -> bool:
+    """Tell whether a rank correlation is there and is not the estimate itself."""
+    return rank is not None and rank != claim["value"]
+
+
+_ONE = {
+    "seeds": "seed",
+    "cases": "case",
+    "trajectories": "trajectory",
+    "pairs of decays": "pair of decays",
+}
+
+
+def _counted(n: int, of: str) -> str:
+    return escape(f"{n} {_ONE.get(of, of) if n == 1 else of}")
 
 
 def _head(name: str) -> str:

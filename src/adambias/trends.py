@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from adambias.config import Interval
+
+if TYPE_CHECKING:
+    from pandas.core.groupby import SeriesGroupBy
 
 VerdictWord = Literal["agrees", "disagrees", "inconclusive"]
 VERDICTS: tuple[VerdictWord, ...] = ("agrees", "disagrees", "inconclusive")
@@ -91,6 +94,28 @@ def student(sample: NDArray[np.float64], level: float) -> NDArray[np.float64]:
         return np.full(2, np.nan)
     half = stats.t.ppf((1 + level) / 2, sample.size - 1) * stats.sem(sample)
     return sample.mean() + np.array([-half, half])
+
+
+def band(groups: SeriesGroupBy[Any, Any], name: str, level: float = 0.95) -> pd.DataFrame:
+    """Return each group's mean with the bounds of Student's t interval.
+
+    Parameters
+    ----------
+    groups : SeriesGroupBy
+        One number per seed; missing ones are left out.
+    name : str
+        What to call it.
+    level : float
+        Coverage.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``<name>_low`` and ``<name>_high`` by group; the bounds are NaN with one number.
+    """
+    mean = groups.mean()
+    half = stats.t.ppf((1 + level) / 2, groups.count() - 1) * groups.sem()
+    return pd.DataFrame({name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half})
 
 
 def log_distance(beta: ArrayLike) -> NDArray[np.float64]:

@@ -229,18 +229,27 @@ def _write(name: str, entry: Entry, tables: Tables, out: Path) -> dict[str, Any]
     if absent:
         raise Missing(f"{', '.join(absent)} is missing")
     module = importlib.import_module(entry.module)
-    row = {"name": name, "title": module.TITLE, "missing": None, **_words(module, tables)}
+    row = {"name": name, "title": _title(name, module), "missing": None, **_words(module, tables)}
     for medium, stem, formats in _outputs(tables.settings, name, out):
         with style.use_style(medium):
             style.save(module.draw(tables), stem, row["alt"], formats)
     return row
 
 
+def _title(name: str, module: ModuleType) -> str:
+    """Put the paper's number before the title of one of its figures."""
+    return f"{_numbered(name)}. {module.TITLE}" if name.startswith("fig") else module.TITLE
+
+
+def _numbered(name: str) -> str:
+    return name.replace("fig", "Figure ")
+
+
 def _write_empty(name: str, reason: str, settings: Figures, out: Path) -> dict[str, Any]:
     """Draw a frame that says what is missing."""
     from adambias.figures import style
 
-    title = name.replace("fig", "Figure ")
+    title = _numbered(name)
     alt = f"An empty frame that says: {reason}."
     for medium, stem, formats in _outputs(settings, name, out):
         with style.use_style(medium):

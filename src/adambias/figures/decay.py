@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 
 from adambias.figures import Tables, effect, style
 
+NUMBERS = {"beta2": "fig4", "beta1": "fig5"}
+
 
 def draw(tables: Tables, axis: str) -> Figure:
     """Draw a panel for the norm, its excess where the floor dominates, and the accuracy."""
@@ -15,29 +17,28 @@ def draw(tables: Tables, axis: str) -> Figure:
     for ax, quantity in zip(axes, shown, strict=True):
         effect.draw_quantity(ax, points, means, axis, quantity)
         effect.scale_of_decay(ax, axis, sorted(means[axis].unique()))
-    floor = points["norm_floor"].unique()
-    if len(shown) > 2 and len(floor) == 1:
-        style.note(axes[0], f"p√ε = {floor[0]:.4g}", at=(0.98, 0.03))
-    if means["series"].nunique() > 1:
-        axes[0].legend(loc="best")
-    style.note(axes[-1], effect.count_seeds(points), at=(0.02, 0.03))
+        if quantity != "excess":
+            effect.title(ax, effect.beside_paper(tables, f"{NUMBERS[axis]}_{quantity}"))
+    effect.legend(figure, axes[0], means)
     return figure
 
 
 def caption(tables: Tables, axis: str) -> str:
     """Say what is shown, over how many seeds, and what was left out."""
-    points, _ = effect.load(tables, axis, axis)
+    points, means = effect.load(tables, axis, axis)
     symbol = effect.SYMBOLS[axis]
     panels = "highest perturbed one-norm ‖∇E‖₁,ε after the initial part of the training"
     if "excess" in effect.quantities(points, tables.settings.floor_share):
         panels += ", its excess over the floor p√ε (log scale)"
-    number = "fig4" if axis == "beta2" else "fig5"
-    verdicts = effect.verdict_words(tables, (f"{number}_norm", f"{number}_accuracy"))
+    verdicts = "; ".join(
+        f"{quantity}, {effect.beside_paper(tables, f'{NUMBERS[axis]}_{quantity}')}"
+        for quantity in ("norm", "accuracy")
+    )
     return (
         f"Against {symbol}: {panels}, and best test accuracy; {effect.describe(tables, axis)}. "
-        f"Thin: single seeds, {effect.count_seeds(points)}; thick: their mean with its 95 % t "
+        f"Thin: single seeds, {effect.count_seeds(means)}; thick: their mean with its 95 % t "
         f"interval, cut at the frame; the verdict compares within seeds. Oscillation regime only, "
-        f"{effect.left_out(tables, axis)}. {effect.falling(points)} {verdicts}"
+        f"{effect.left_out(tables, axis)}. {effect.falling(points)} Verdicts: {verdicts}."
     )
 
 

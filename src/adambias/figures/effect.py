@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from adambias.analysis import QUANTITIES, effect_table
@@ -16,7 +20,7 @@ from adambias.figures import Missing, Tables, style
 SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
 LABELS = {
     "norm": "highest perturbed one-norm",
-    "excess": "its excess over p√ε",
+    "excess": "excess over p√ε",
     "accuracy": "best test accuracy",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -36,7 +40,10 @@ def load(tables: Tables, grid: str, axis: str) -> tuple[pd.DataFrame, pd.DataFra
         raise Missing(f"no trials of the grid {grid}")
     if oscillating(trials, grid).empty:
         raise Missing(f"none of the {len(of_grid)} trials of the grid {grid} oscillates")
-    return effect_table(trials, grid, axis)
+    points, means = effect_table(trials, grid, axis)
+    if means["norm"].isna().all():
+        raise Missing(f"no trial of the grid {grid} has a norm after the initial part")
+    return points, means
 
 
 def quantities(points: pd.DataFrame, floor_share: float) -> list[str]:
@@ -53,7 +60,7 @@ def scale_of_decay(ax: Axes, axis: str, values: Sequence[float]) -> None:
     ax.xaxis.set_major_locator(FixedLocator(places))
     ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel(f"{SYMBOLS[axis]}  (axis: log(1 − {SYMBOLS[axis]}))")
+    ax.set_xlabel(f"{SYMBOLS[axis]} (log scale in 1 − {SYMBOLS[axis]})")
     for label in ax.get_xticklabels() if len(values) > 5 else ():
         label.set(rotation=35, ha="right", rotation_mode="anchor")
 
@@ -78,17 +85,7 @@ def draw_quantity(
         marker = MARKERS[number % len(MARKERS)]
         of_series = points[points["series"] == series].sort_values(axis)
         for _, seed in of_series.groupby("seed"):
-            ax.plot(
-                place(seed[axis]),
-                seed[column],
-                color=colour,
-                alpha=0.4,
-                linewidth=0.5 * _width(),
-                marker=marker,
-                markersize=0.55 * _size(),
-                markeredgewidth=0,
-                gid="seed",
-            )
+            ax.plot(place(seed[axis]), seed[column], color=colour, marker=marker, **_thin())
         x = place(mean[axis])
         if mean[f"{quantity}_low"].notna().any():
             low, high = mean[f"{quantity}_low"], mean[f"{quantity}_high"]
@@ -96,8 +93,84 @@ def draw_quantity(
         ax.plot(
             x, mean[quantity], color=colour, marker=marker, label=symbols(str(series)), gid="mean"
         )
-    _limit(ax, points[column], log=quantity == "excess" and bool((points[column] > 0).all()))
+    bounds = pd.concat([means[f"{quantity}_low"], means[f"{quantity}_high"]])
+    _limit(
+        ax, points[column], bounds, log=quantity == "excess" and bool((points[column] > 0).all())
+    )
+    if quantity == "norm":
+        _draw_floor(ax, points)
     ax.set_ylabel(LABELS[quantity])
+
+
+def _thin() -> dict[str, Any]:
+    """Return the looks of a single seed beside the mean."""
+    scale = style.measures().text / 8
+    return {
+        "alpha": 0.4,
+        "linewidth": 0.5 * scale,
+        "markersize": 2.0 * scale,
+        "markeredgewidth": 0,
+        "gid": "seed",
+    }
+
+
+def _draw_floor(ax: Axes, points: pd.DataFrame) -> None:
+    """Mark p√ε where it is near enough to show how much of the norm it is."""
+    floors = points["norm_floor"].unique()
+    low, high = ax.get_ylim()
+    if len(floors) > 1 or floors[0] < low - 2 * (high - low):
+        return
+    (floor,) = floors
+    bottom = min(low, floor - 0.08 * (high - floor))
+    ax.set_ylim(bottom, high)
+    ax.axhline(floor, color=style.FAINT, linestyle=":", gid="floor")
+    words = f"p√ε = {floor:.4g}"
+    ax.annotate(
+        words, (0.98, floor), xycoords=("axes fraction", "data"), xytext=(0, 2),
+        textcoords="offset points", ha="right", va="bottom", color="#555555",
+        fontsize=0.85 * style.measures().text,
+    )  # fmt: skip
+
+
+def legend(
+    figure: Figure, ax: Axes, means: pd.DataFrame, words: Mapping[str, str] | None = None
+) -> None:
+    """Name the series above the panels, what is a seed, a mean and a band, and how many seeds.
+
+    ``words`` adds to a series' name.
+    """
+    handles, names = (list(each) for each in ax.get_legend_handles_labels())
+    if words:
+        names = [" ".join([name, words.get(name, "")]).strip() for name in names]
+    if len(handles) == 1 and not words:
+        handles, names = [], []
+    colour = style.FAINT if handles else style.COLOURS["blue"]
+    number = count_seeds(means)
+    if int(means["n"].max()) == 1:
+        handles.append(Line2D([], [], color=colour))
+        names.append(f"one seed, {number}")
+    else:
+        handles += [
+            Line2D([], [], color=colour, marker="o", **_thin()),
+            Line2D([], [], color=colour, marker="o"),
+            Patch(facecolor=colour, alpha=0.16),
+        ]
+        names += ["one seed", f"mean over seeds, {number}", "its 95 % interval"]
+    columns = 1 if style.is_narrow() else min(len(names), 3)
+    figure.legend(handles, names, loc="outside upper center", ncols=columns)
+
+
+def beside_paper(tables: Tables, key: str) -> str:
+    """Say in a few words which way the paper says a number goes, and which way it goes here."""
+    claim = tables.json("metrics.json")["claims"].get(key)
+    if claim is None or claim["found"] == "no data":
+        return ""
+    return f"paper: {claim['paper']}, here: {claim['found']} ({claim['verdict']})"
+
+
+def title(ax: Axes, words: str) -> None:
+    """Put a remark above a panel, in smaller letters."""
+    ax.set_title(words, fontsize=0.85 * style.measures().text, color="#555555")
 
 
 def symbols(words: str) -> str:
@@ -109,27 +182,24 @@ def symbols(words: str) -> str:
     )
 
 
-def _width() -> float:
-    return style.measures().text / 8
-
-
-def _size() -> float:
-    return 3.6 * style.measures().text / 8
-
-
-def _limit(ax: Axes, values: pd.Series, *, log: bool) -> None:
-    """Fit the y axis to the seeds: with few of them the band may reach far beyond."""
+def _limit(ax: Axes, values: pd.Series, bounds: pd.Series, *, log: bool) -> None:
+    """Fit the y axis to the seeds and the band, as far as that does not dwarf the seeds."""
     finite = values[np.isfinite(values)]
     if finite.empty:
         return
+    scale = np.log if log else np.asarray
+    inside, band = scale(finite), scale(bounds[bounds > 0] if log else bounds.dropna())
+    first, last = float(inside.min()), float(inside.max())
+    spread = last - first or (0.05 if log else abs(first) * 0.01 or 1.0)
+    near, far = 0.15 * spread, 0.8 * spread
+    low = np.clip(min(first, *band) - 0.05 * spread, first - far, first - near)
+    high = np.clip(max(last, *band) + 0.05 * spread, last + near, last + far)
     if log:
         ax.set_yscale("log")
-        ratio = max(float(finite.max() / finite.min()), 1.05) ** 0.3
-        ax.set_ylim(finite.min() / ratio, finite.max() * ratio)
+        low, high = np.exp([low, high])
+    ax.set_ylim(low, high)
+    if log:
         style.plain_log(ax.yaxis)
-    else:
-        spread = float(finite.max() - finite.min()) or abs(float(finite.mean())) * 0.01 or 1.0
-        ax.set_ylim(finite.min() - 0.3 * spread, finite.max() + 0.3 * spread)
 
 
 def left_out(tables: Tables, grid: str) -> str:
@@ -154,9 +224,10 @@ def falling(points: pd.DataFrame) -> str:
     )
 
 
-def count_seeds(points: pd.DataFrame) -> str:
-    """Say over how many seeds means are taken: ``n = 3``."""
-    return f"n = {points['seed'].nunique()}"
+def count_seeds(means: pd.DataFrame) -> str:
+    """Say over how many seeds means are taken: ``n = 3``, or ``n = 2 to 3`` where some lack."""
+    least, most = int(means["n"].min()), int(means["n"].max())
+    return f"n = {most}" if least == most else f"n = {least} to {most}"
 
 
 def setting(tables: Tables, grid: str, axes: Sequence[str]) -> dict[str, str]:
@@ -183,14 +254,3 @@ def describe(tables: Tables, grid: str) -> str:
     """Name a grid's network, data and rule in a few words."""
     chosen = setting(tables, grid, ())
     return f"{chosen['model']} on {chosen['dataset']}, full batch"
-
-
-def verdict_words(tables: Tables, keys: Sequence[str]) -> str:
-    """Return the verdicts on some claims as a sentence for a caption."""
-    claims = tables.json("metrics.json")["claims"]
-    words = [
-        f"{name}: {claims[key]['found']}, {claims[key]['verdict']}"
-        for name, key in zip(("norm", "accuracy"), keys, strict=False)
-        if key in claims
-    ]
-    return f"With the paper's claim, {'; '.join(words)}." if words else ""

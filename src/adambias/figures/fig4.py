@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from adambias.figures import Tables, decay, effect
 
-TITLE = "Figure 4: norm and accuracy against beta2"
+TITLE = "Norm and accuracy against beta2"
 
 
 def draw(tables: Tables) -> Figure:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from adambias.figures import Tables, decay, effect
 
-TITLE = "Figure 5: norm and accuracy against beta1"
+TITLE = "Norm and accuracy against beta1"
 
 
 def draw(tables: Tables) -> Figure:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from adambias.claims import oscillating, with_series
+from adambias.curves import log_curves
 from adambias.figures import Missing, Tables, effect, style
+from adambias.trends import band
 
-TITLE = "Figure 6: hills of the norm over training"
+TITLE = "Hills of the norm over training"
 GRIDS = {"hills_beta2": "beta2", "hills_beta1": "beta1"}
 LABELS = {
-    "norm": "log₁₀ of the perturbed one-norm",
-    "excess": "log₁₀ of its excess over p√ε",
+    "log10_norm": "log₁₀ of the perturbed one-norm",
+    "log10_excess": "log₁₀ of its excess over p√ε",
 }
 LINES = ("-", "--", ":", "-.")
 
@@ -34,7 +37,8 @@ def draw(tables: Tables) -> Figure:
             style.say(ax, f"No oscillation trials\nof the grid {grid}")
             continue
         _draw_panel(ax, loaded[grid], GRIDS[grid], quantity)
-        ax.set_title(effect.describe(tables, grid).split(",")[0])
+        if quantity == quantities[0]:
+            effect.title(ax, effect.beside_paper(tables, f"fig6_{grid}"))
     return figure
 
 
@@ -42,53 +46,56 @@ def _quantities(loaded: Mapping[str, pd.DataFrame], floor_share: float) -> tuple
     """Add the excess over p√ε where that floor dominates the norm for most of the training."""
     shown = [each for each in loaded.values() if not each.empty]
     if not shown:
-        return ("norm",)
+        return ("log10_norm",)
     curves = pd.concat(shown)
     share = (curves["norm_floor"] / curves["perturbed_one_norm"]).median()
-    return ("norm", "excess") if share >= floor_share else ("norm",)
+    return ("log10_norm", "log10_excess") if share >= floor_share else ("log10_norm",)
 
 
 def _load(tables: Tables, grid: str) -> pd.DataFrame:
     axis = GRIDS[grid]
-    trials = tables.frame("trials.parquet")
-    points = with_series(oscillating(trials, grid), axis)
+    points = with_series(oscillating(tables.frame("trials.parquet"), grid), axis)
     curves = tables.frame("curves.parquet", ["trial", "grid", "epoch", "perturbed_one_norm"])
-    joined = curves[curves["grid"] == grid].merge(
-        points[["trial", "seed", "series", "norm_floor", axis]], on="trial"
-    )
-    norm = joined["perturbed_one_norm"].where(joined["perturbed_one_norm"] > 0)
-    excess = (norm - joined["norm_floor"]).where(norm > joined["norm_floor"])
-    return joined.assign(norm=np.log10(norm), excess=np.log10(excess))
+    return log_curves(curves[curves["grid"] == grid], points, axis)
 
 
 def _draw_panel(ax: Axes, curves: pd.DataFrame, axis: str, quantity: str) -> None:
     values = sorted(curves[axis].unique())
     colours = dict(zip(values, style.sequence(len(values)), strict=True))
-    for number, (_, of_series) in enumerate(curves.groupby("series", sort=True)):
+    several = curves["seed"].nunique() > 1
+    handles: list[Line2D] = []
+    for (series, line), (_, of_series) in zip(
+        _lines(curves).items(), curves.groupby("series", sort=True), strict=True
+    ):
         for value, group in of_series.groupby(axis, sort=True):
-            for _, seed in group.groupby("seed"):
-                if group["seed"].nunique() > 1:
-                    ax.plot(
-                        seed["epoch"],
-                        seed[quantity],
-                        color=colours[value],
-                        alpha=0.25,
-                        linewidth=0.6,
-                        gid="seed",
-                    )
-            mean = group.groupby("epoch")[quantity].mean()
-            ax.plot(
-                mean.index,
-                mean,
-                color=colours[value],
-                linestyle=LINES[number % len(LINES)],
-                label=f"{value:g}" if number == 0 else None,
-                gid="mean",
-            )
+            _draw_value(ax, group, quantity, colours[value], line, several=several)
+        if series:
+            label = effect.symbols(series)
+            handles += ax.plot([], [], color=style.INK, linestyle=line, label=label)
     _focus(ax, curves, quantity)
     ax.set(xlabel="epoch", ylabel=LABELS[quantity])
-    ax.legend(title=effect.SYMBOLS[axis], loc="best")
-    style.note(ax, effect.count_seeds(curves), at=(0.02, 0.03))
+    shades = [Line2D([], [], color=colours[v], label=f"{v:g}") for v in values]
+    ax.legend(handles=[*shades, *handles], title=effect.SYMBOLS[axis], loc="best")
+    per_value = curves.groupby(["series", axis])["seed"].nunique().to_frame("n")
+    style.note(ax, effect.count_seeds(per_value), at=(0.02, 0.03))
+
+
+def _lines(curves: pd.DataFrame) -> dict[str, str]:
+    """Return the kind of line of each series."""
+    return dict(zip(sorted(curves["series"].unique()), itertools.cycle(LINES), strict=False))
+
+
+def _draw_value(
+    ax: Axes, curves: pd.DataFrame, quantity: str, colour: style.Colour, line: str, *, several: bool
+) -> None:
+    """Draw the seeds of one value, their mean and its band."""
+    for _, seed in curves.groupby("seed") if several else ():
+        ax.plot(seed["epoch"], seed[quantity], color=colour, alpha=0.35, linewidth=0.6, gid="seed")
+    mean = band(curves.groupby("epoch")[quantity], quantity)
+    low, high = mean[f"{quantity}_low"], mean[f"{quantity}_high"]
+    if low.notna().any():
+        ax.fill_between(mean.index, low, high, color=colour, alpha=0.16, linewidth=0, gid="band")
+    ax.plot(mean.index, mean[quantity], color=colour, linestyle=line, gid="mean")
 
 
 def _focus(ax: Axes, curves: pd.DataFrame, quantity: str) -> None:
@@ -107,24 +114,26 @@ def caption(tables: Tables) -> str:
         for grid, axis in GRIDS.items()
         if not _load(tables, grid).empty
     )
-    claims = tables.json("metrics.json")["claims"]
     words = {
-        "hills higher with larger β₂": "fig6_hills_beta2",
-        "higher with smaller β₁": "fig6_hills_beta1",
-        "a smaller norm with larger β₁ for most of the training": "fig6_most_of_training",
+        "hills over β₂": "fig6_hills_beta2",
+        "hills over β₁": "fig6_hills_beta1",
+        "share of the training at which a larger β₁ has the smaller norm": "fig6_most_of_training",
+        "shape": "fig6_shape",
     }
     verdicts = "; ".join(
-        f"{word}: {claims[key]['verdict']}" for word, key in words.items() if key in claims
+        f"{word}, {said}"
+        for word, key in words.items()
+        if (said := effect.beside_paper(tables, key))
     )
     loaded = {grid: _load(tables, grid) for grid in GRIDS}
     below = ""
-    if "excess" in _quantities(loaded, tables.settings.floor_share):
+    if "log10_excess" in _quantities(loaded, tables.settings.floor_share):
         below = "; below, of its excess over the floor p√ε, which dominates it"
     return (
         f"Log of the perturbed one-norm against the epoch, over β₂ (left) and β₁ (right){below}. "
         "In the paper it falls, rises to a hill, and falls until it flattens; here "
-        f"{_count_hills(tables)}. Thick: mean over seeds; thin: single seeds. The steep start is "
-        f"cut off. Oscillation regime only: {out}. The paper's claims: {verdicts}."
+        f"{_count_hills(tables)}. Thick: mean over seeds with its 95 % t interval; thin: single "
+        f"seeds. The steep start is cut off. Oscillation regime only: {out}. Verdicts: {verdicts}."
     )
 
 

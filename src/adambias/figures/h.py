@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from adambias.analysis import average
-from adambias.claims import step_size_sides
+from adambias.claims import PAPER_RULE, step_size_sides
 from adambias.figures import Tables, effect, style
 
 TITLE = "Norm and accuracy against the step size"
@@ -27,10 +27,7 @@ def draw(tables: Tables) -> Figure:
         ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("step size h, at equal time n·h")
-    handles, labels = axes[0].get_legend_handles_labels()
-    columns = 1 if style.is_narrow() else min(len(labels), 3)
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
-    style.note(axes[-1], effect.count_seeds(points), at=(0.02, 0.03))
+    effect.legend(figure, axes[0], means, _beside_paper(tables, points))
     return figure
 
 
@@ -42,6 +39,19 @@ def _load(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     labels = [f"beta1 {beta1:g}, beta2 {beta2:g}, {other}" for beta1, beta2, other in decays]
     points = points.assign(series=[label.removesuffix(", ") for label in labels])
     return points, average(points, "h")
+
+
+CLAIMS = {"beta1 ≥ beta2": "h_penalised", "beta1 < beta2": "h_hindered"}
+
+
+def _beside_paper(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
+    """Return what the theory and this scale say to the norm, by the label of a series of Adam."""
+    sides = step_size_sides(points[points["rule"] == PAPER_RULE])
+    sides = sides.drop_duplicates("series")
+    return {
+        effect.symbols(series): f"({effect.beside_paper(tables, CLAIMS[side])})"
+        for series, side in zip(sides["series"], sides["side"], strict=True)
+    }
 
 
 def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
@@ -60,18 +70,16 @@ def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
 
 def caption(tables: Tables) -> str:
     """Say what is shown, what the theory says, and what was left out."""
-    points, _ = _load(tables)
-    claims = tables.json("metrics.json")["claims"]
+    points, means = _load(tables)
     verdicts = "; ".join(
-        f"{words}: {claims[key]['verdict']}"
-        for words, key in (("β₁ ≥ β₂, falling", "h_penalised"), ("β₁ < β₂, rising", "h_hindered"))
-        if key in claims
+        f"{side.replace('beta1', 'β₁').replace('beta2', 'β₂')}, {effect.beside_paper(tables, key)}"
+        for side, key in CLAIMS.items()
     )
     return (
         "Highest perturbed one-norm and best test accuracy against h, every training run to the "
         f"same time n·h; {effect.describe(tables, 'h')}. By equation 2.5 a larger h lowers the "
         "norm where β₁ ≥ β₂ (blue) and raises it where β₁ < β₂ (red), as long as the trajectory "
-        f"stays near the flow. {verdicts}. Thin: single seeds, {effect.count_seeds(points)}; "
+        f"stays near the flow. Norm, {verdicts}. Thin: single seeds, {effect.count_seeds(means)}; "
         "thick: their mean with its 95 % t interval, cut at the frame. "
         f"Oscillation regime only, {effect.left_out(tables, 'h')}. {effect.falling(points)}"
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from adambias.claims import PAPER_RULE
 from adambias.figures import Missing, Tables, style
 from adambias.regimes import REGIMES
 
@@ -71,6 +72,7 @@ def _draw_panel(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
             linewidth=0,
         )  # fmt: skip
         label = "{beta1:g}, {beta2:g}; {h:g}".format(**trial)
+        label += "" if trial["rule"] == PAPER_RULE else f", {trial['rule']}"
         ax.plot(time, curve["train_loss"], color=colour, linewidth=0.9, label=label, gid="trial")
     ax.legend(title="β₁, β₂; h", loc="best", fontsize=0.78 * style.measures().text)
 

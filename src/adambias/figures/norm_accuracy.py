@@ -15,16 +15,18 @@ TITLE = "Norm against test accuracy"
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw one panel for each network and dataset; colour tells log (1 − β₁)/(1 − β₂)."""
+    """Draw a panel for each network, dataset and rule; colour tells log (1 − β₁)/(1 − β₂)."""
     trials = _load(tables)
-    kinds = list(trials.groupby(["model", "dataset"], sort=True))
+    several = trials["rule"].nunique() > 1
+    kinds = list(trials.groupby(["model", "dataset", "rule"], sort=True))
     figure, axes = style.panels(len(kinds), columns=min(len(kinds), 3), aspect=0.85)
     gap = _gap(trials)
     reach = float(np.abs(gap).max()) or 1.0
     marks = None
-    for ax, ((model, dataset), group) in zip(axes, kinds, strict=True):
+    for ax, ((model, dataset, rule), group) in zip(axes, kinds, strict=True):
         marks = _draw_panel(ax, group, reach) or marks
-        ax.set_title(f"{model} on {dataset}{_rank(group)}")
+        name = f"{model} on {dataset}{f', {rule}' if several else ''}"
+        ax.set_title(f"{name}{_rank(group)}")
         ax.set(xlabel="highest norm's excess over p√ε", ylabel="best test accuracy")
     if marks is not None:
         words = "log₁₀ (1 − β₁)/(1 − β₂)"
@@ -78,7 +80,7 @@ def _rank(trials: pd.DataFrame) -> str:
     if len(calm) < 3:
         return ""
     rank = rank_correlation(calm["excess"], calm["best_test_accuracy"])
-    return f"\nrank correlation {rank:.2f} ({len(calm)} trials)"
+    return f"\nrank correlation {rank:.2f}, n = {len(calm)} trials".replace("-", "−")
 
 
 def caption(tables: Tables) -> str:
@@ -97,10 +99,11 @@ def alt(tables: Tables) -> str:
     """Say in words how the cloud lies."""
     trials = _load(tables)
     words = []
-    for (model, dataset), group in trials.groupby(["model", "dataset"], sort=True):
+    for (model, dataset, rule), group in trials.groupby(["model", "dataset", "rule"], sort=True):
         rank = rank_correlation(group["excess"], group["best_test_accuracy"])
         words.append(
-            f"{model} on {dataset}, {len(group)} trials, rank correlation {rank:.2f}, accuracies "
+            f"{rule} with {model} on {dataset}, {len(group)} trials, "
+            f"rank correlation {rank:.2f}, accuracies "
             f"{group['best_test_accuracy'].min():.3f} to {group['best_test_accuracy'].max():.3f}"
         )
     return f"Scatter plot of the norm against the test accuracy: {'; '.join(words)}."

@@ -29,14 +29,15 @@ BAR_COLOURS = ("white", "#ffd54a")
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw one panel for each step size."""
+    """Draw one panel for each rule and step size."""
     trials = _load(tables)
-    steps = sorted(trials["h"].unique())
-    figure, axes = style.panels(len(steps), columns=min(len(steps), 3), aspect=0.95)
-    for ax, h in zip(axes, steps, strict=True):
-        _draw_panel(ax, _cells(trials[trials["h"] == h]))
-        ax.set_title(f"h = {h:g}")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2 if len(steps) < 2 else 3)
+    several = trials["rule"].nunique() > 1
+    maps = list(trials.groupby(["rule", "h"], sort=True))
+    figure, axes = style.panels(len(maps), columns=min(len(maps), 3), aspect=1.0)
+    for ax, ((rule, h), group) in zip(axes, maps, strict=True):
+        _draw_panel(ax, _cells(group))
+        ax.set_title(f"{rule}, h = {h:g}" if several else f"h = {h:g}")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2 if len(maps) < 2 else 3)
     return figure
 
 
@@ -73,8 +74,8 @@ def _draw_panel(ax: Axes, cells: pd.DataFrame) -> None:
         ax.add_patch(Rectangle(corner, *size, facecolor=colour, edgecolor="white", linewidth=1.2))
         words = f"{LETTERS[cell['regime']]} {cell['share']}".strip()
         ax.annotate(
-            words, corner, xytext=(3, 3), textcoords="offset points", color="white",
-            fontweight="bold",
+            words, corner, xytext=(4, 4), textcoords="offset points", color="white",
+            fontweight="bold", zorder=3,
         )  # fmt: skip
     ax.set(xlim=(edges2[0], edges2[-1]), ylim=(edges1[0], edges1[-1]))
     both = (max(edges1[0], edges2[0]), min(edges1[-1], edges2[-1]))
@@ -152,10 +153,10 @@ def alt(tables: Tables) -> str:
     """Count the regimes in words."""
     trials = _load(tables)
     words = []
-    for h, group in trials.groupby("h"):
+    for (rule, h), group in trials.groupby(["rule", "h"]):
         counts = group["regime"].value_counts()
         listed = ", ".join(f"{counts.get(name, 0)} {name}" for name in REGIMES)
-        words.append(f"at h {h:g}: {listed}")
+        words.append(f"{rule} at h {h:g}: {listed}")
     return f"Map of regimes over beta 1 and beta 2; {'; '.join(words)}."
 
 
