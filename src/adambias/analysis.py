@@ -14,7 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adambias import curves as curve_tables
-from adambias.claims import Claim, Evidence, judge, oscillating, step_size_sides, with_series
+from adambias.claims import (
+    PAPER_RULE,
+    Claim,
+    Evidence,
+    judge,
+    oscillating,
+    with_series,
+)
 from adambias.config import Analyse
 from adambias.errors import DataError
 from adambias.regimes import REGIMES
@@ -23,8 +30,6 @@ from adambias.summaries import NEEDED, histories, summarise
 from adambias.trends import VERDICTS, band
 
 _ROWS_AT_ONCE = 250_000
-PLOTS = {"norm_beta2": ("beta2", "beta2"), "norm_beta1": ("beta1", "beta1")}
-"""Plot series by file name: the grid and the column along the axis."""
 
 
 def run(
@@ -205,6 +210,16 @@ def effect_table(
     return points, average(points, axis, level)
 
 
+def step_size_table(trials: pd.DataFrame, level: float = 0.95) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the same for the grid ``h``, with both decays in the name of every series."""
+    points = with_series(oscillating(trials, "h"), "h")
+    others = points["series"].str.replace(r"(, )?beta[12] [^,]+", "", regex=True).str.lstrip(", ")
+    decays = zip(points["beta1"], points["beta2"], others, strict=True)
+    labels = [f"beta1 {beta1:g}, beta2 {beta2:g}, {other}" for beta1, beta2, other in decays]
+    points = points.assign(series=[label.removesuffix(", ") for label in labels])
+    return points, average(points, "h", level)
+
+
 QUANTITIES = {
     "norm": "peak_perturbed_one_norm",
     "excess": "excess",
@@ -225,27 +240,29 @@ def write_plots(
     """Write the series that ``dvc plots`` shows and compares between experiments.
 
     ``norm_beta2.csv`` and ``norm_beta1.csv`` hold means against the decay, ``norm_h.csv`` against
-    the step size on both sides of beta1 = beta2, ``hills_beta2.csv`` and ``hills_beta1.csv`` the
-    log-norm against the epoch. Series other than the paper's optimizer are told by ``series``.
+    the step size for each pair of decays, ``hills_beta2.csv`` and ``hills_beta1.csv`` the
+    log-norm against the epoch. ``curve`` names the line that a row belongs to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (grid, axis) in PLOTS.items():
-        _, means = effect_table(trials, grid, axis, settings.interval.level)
-        _write_csv(means, folder / f"{name}.csv")
-    sides = step_size_sides(oscillating(trials, "h"))
-    _write_csv(
-        average(sides.assign(series=sides["side"]), "h", settings.interval.level),
-        folder / "norm_h.csv",
-    )
+    level = settings.interval.level
     for axis in ("beta2", "beta1"):
+        _, means = effect_table(trials, axis, axis, level)
+        _write_csv(means, means["series"], folder / f"norm_{axis}.csv")
         points = with_series(oscillating(trials, f"hills_{axis}"), axis)
         chosen = thinned[thinned["grid"] == f"hills_{axis}"]
-        means = curve_tables.mean_curves(chosen, points, axis, settings.interval.level)
-        _write_csv(means, folder / f"hills_{axis}.csv")
+        hills = curve_tables.mean_curves(chosen, points, axis, level)
+        labels = [
+            f"{axis} {value:g} {name}".strip()
+            for name, value in zip(hills["series"], hills[axis], strict=True)
+        ]
+        _write_csv(hills, labels, folder / f"hills_{axis}.csv")
+    _, means = step_size_table(trials, level)
+    _write_csv(means, means["series"], folder / "norm_h.csv")
 
 
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    write_text(table.to_csv(index=False, float_format="%.8g"), path)
+def _write_csv(table: pd.DataFrame, curves: Iterable[str], path: Path) -> None:
+    """Write a table whose column ``curve`` names the line that a row belongs to."""
+    named = table.assign(curve=[name or PAPER_RULE for name in curves])
+    write_text(named.to_csv(index=False, float_format="%.8g"), path)
 
 
 def _read_json(path: Path) -> Any:

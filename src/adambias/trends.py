@@ -183,7 +183,7 @@ def decide(estimate: Estimate, *, side: int, least: float, seeds: int) -> tuple[
         Fewest seeds to decide on.
     """
     if estimate.n < seeds or not np.isfinite([estimate.low, estimate.high]).all():
-        return "inconclusive", f"{estimate.n} of at least {seeds} seeds"
+        return "inconclusive", f"{estimate.n} usable of at least {seeds} seeds"
     if estimate.low <= 0 <= estimate.high:
         return "inconclusive", "the interval includes zero"
     if abs(estimate.value) < least:

@@ -75,6 +75,7 @@ def test_table1(cells, key, verdict):
 
 
 FALLING, RISING = [3.0, 2.5, 2.0, 1.5], [1.5, 2.0, 2.5, 3.0]
+MIXED = [1.0, 3.0, 2.0, 1.5]
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,41 @@ FALLING, RISING = [3.0, 2.5, 2.0, 1.5], [1.5, 2.0, 2.5, 3.0]
 )
 def test_fans(rows, key, verdict):
     assert verdicts({"arrivals": rows})[key] == verdict
+
+
+def evidence(*, right: bool):
+    """Everything as the paper says, or everything the other way round."""
+    order = (1.0, 2.0) if right else (2.0, 1.0)
+    norm, other = ("one_norm", "-one_norm") if right else ("-one_norm", "one_norm")
+    down, up = (FALLING, RISING) if right else (RISING, FALLING)
+    rows = [
+        *arrivals("a", "beta1", down),
+        *arrivals("b", "beta2", up),
+        *arrivals("c", "h", down, beta1=0.9),
+        *arrivals("d", "h", up),
+    ]
+    cells = [
+        cell("small", 0.9, 0.5, norm),
+        cell("small", 0.5, 0.9, other),
+        cell("large", 0.5, 0.9, "squared_two_norm" if right else "one_norm"),
+    ]
+    return {**orders(order), "arrivals": rows}, cells
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(True, "agrees"), (False, "disagrees")])
+def test_every_claim_can_come_out_either_way(right, verdict):
+    found = verdicts(*evidence(right=right))
+    assert len(found) == 9
+    assert set(found.values()) == {verdict}
+
+
+def test_every_claim_on_mixed_evidence_is_inconclusive():
+    (fans, cells), (_, others) = evidence(right=True), evidence(right=False)
+    mixed = [
+        {**row, "norm_factor": factor}
+        for row, factor in zip(fans["arrivals"], MIXED * 4, strict=True)
+    ]
+    found = verdicts(
+        {**orders((1.0, 2.0), (1.0, 1.9), (0.3, 1.0)), "arrivals": mixed}, cells + others
+    )
+    assert set(found.values()) == {"inconclusive"}

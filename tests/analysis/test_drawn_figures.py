@@ -49,7 +49,7 @@ def lines(ax, gid):
 def test_figures_4_and_5_show_seeds_mean_and_band(draw, module, ticks):
     axes = draw(module).axes
     assert [ax.get_ylabel() for ax in axes] == [
-        *("highest perturbed one-norm", "its excess over p√ε", "best test accuracy")
+        *("highest perturbed one-norm", "excess over p√ε", "best test accuracy")
     ]
     for ax in axes:
         assert len(lines(ax, "seed")) == 3
@@ -57,6 +57,21 @@ def test_figures_4_and_5_show_seeds_mean_and_band(draw, module, ticks):
         assert len(ax.collections) == 1
         assert [t.get_text() for t in ax.get_xticklabels()] == ticks
     assert axes[1].get_yscale() == "log"
+    assert [line.get_ydata()[0] for line in lines(axes[0], "floor")] == [
+        pytest.approx(synthetic.FLOOR)
+    ]
+
+
+def test_figure_4_has_the_papers_direction_beside_ours_and_says_n(draw):
+    figure = draw(fig4)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == [
+        "paper: rises, here: rises (agrees)",
+        "",
+        "paper: falls, here: falls (agrees)",
+    ]
+    (legend,) = figure.legends
+    assert "mean over seeds, n = 3" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_without_a_dominating_floor_the_excess_has_no_panel(draw):
@@ -73,6 +88,7 @@ def test_the_mean_is_that_of_the_table(draw, results):
 def test_figure_6_has_both_panels_with_a_mean_for_each_value(draw):
     left, right, *below = draw(fig6).axes
     assert [ax.get_ylabel() for ax in below] == ["log₁₀ of its excess over p√ε"] * 2
+    assert left.get_title(loc="left") == "paper: rises, here: rises (agrees)"
     for ax, symbol, values in (
         (left, "β₂", ["0.9", "0.98", "0.999"]),
         (right, "β₁", ["0.5", "0.8", "0.9"]),
@@ -80,6 +96,9 @@ def test_figure_6_has_both_panels_with_a_mean_for_each_value(draw):
         assert ax.get_legend().get_title().get_text() == symbol
         assert [t.get_text() for t in ax.get_legend().get_texts()] == values
         assert len(lines(ax, "mean")) == 3
+        assert len(lines(ax, "seed")) == 9
+        assert len([area for area in ax.collections if area.get_gid() == "band"]) == 3
+        assert "n = 3" in [text.get_text() for text in ax.texts]
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "log₁₀ of the perturbed one-norm")
 
 
@@ -95,7 +114,11 @@ def test_the_step_size_figure_has_a_series_on_each_side(draw):
     figure = draw(h)
     assert len(lines(figure.axes[0], "mean")) == 2
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert labels == ["β₁ = 0.9, β₂ = 0.5", "β₁ = 0.9, β₂ = 0.99"]
+    assert labels == [
+        "β₁ = 0.9, β₂ = 0.5 (paper: falls, here: falls (agrees))",
+        "β₁ = 0.9, β₂ = 0.99 (paper: rises, here: rises (agrees))",
+        *("one seed", "mean over seeds, n = 3", "its 95 % interval"),
+    ]
     assert "equal time n·h" in figure.axes[0].get_xlabel()
 
 
@@ -163,7 +186,7 @@ def test_captions_say_how_many_seeds_and_what_is_left_out(results):
     caption = fig4.caption(tables)
     assert "n = 3" in caption
     assert "none of 15 trials left out" in caption
-    assert "norm: rises, agrees" in caption
+    assert "norm, paper: rises, here: rises (agrees)" in caption
     assert re.search(
         r"from 0\.9 to 0\.999, the mean highest norm goes from 8\.\d+", fig4.alt(tables)
     )
@@ -208,10 +231,45 @@ def test_without_data_the_picture_says_what_is_missing(tmp_path):
     assert "trials.parquet, metrics.json" in " ".join(words.split())
 
 
-def test_all_diverged_says_so_in_the_picture(tmp_path):
-    grids = {"beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)}
-    synthetic.write_sweeps(tmp_path / "sweeps", grids, shape=lambda grid, trial: "divergence")
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+def bad_ledger(kind):
+    """Return a grid over beta2 with something wrong, and the regime its trials are made to have."""
+    trials = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)
+    grids = {
+        "one value": [t for t in trials if t.beta2 == 0.9],
+        "one seed": [t for t in trials if t.seed == 0],
+        "missing seeds": [t for t in trials if t.seed == 0 or t.beta2 == 0.9],
+        "all diverged": trials,
+        "one epoch": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=1),
+        "nan": trials,
+    }
+    return grids[kind], "divergence" if kind == "all diverged" else "oscillation"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("one value", "no trend: only β₂ = 0.9"),
+        ("one seed", "one seed, n = 1"),
+        ("missing seeds", "n = 1 to 3"),
+        ("all diverged", "none of the 6 trials of the grid beta2 oscillates"),
+        ("one epoch", "no trial of the grid beta2 has a norm after the initial part"),
+        ("nan", "n = 2 to 3"),
+    ],
+)
+def test_every_figure_of_a_bad_ledger_is_drawn_and_says_what_is_missing(tmp_path, kind, said):
+    trials, shape = bad_ledger(kind)
+    folder = tmp_path / "sweeps"
+    grids = dict.fromkeys(("beta2", "hills_beta2", "h", "regimes"), trials)
+    synthetic.write_sweeps(folder, grids, shape=lambda grid, trial: shape)
+    if kind == "nan":
+        path = folder / "beta2" / "histories.parquet"
+        table = pd.read_parquet(path)
+        table.loc[table.index[20], "train_loss"] = float("nan")
+        table.to_parquet(path, index=False)
+    metrics = analysis.run(Analyse(), folder, tmp_path)
+    assert metrics["claims"]["fig4_norm"]["verdict"] == (
+        "agrees" if kind == "nan" else "inconclusive"
+    )
     figures.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
     words = " ".join(ET.parse(tmp_path / "out" / "fig4.svg").getroot().itertext())
-    assert "none of the 6 trials" in " ".join(words.split())
+    assert said in " ".join(words.split())

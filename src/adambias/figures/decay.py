@@ -17,8 +17,11 @@ def draw(tables: Tables, axis: str) -> Figure:
     for ax, quantity in zip(axes, shown, strict=True):
         effect.draw_quantity(ax, points, means, axis, quantity)
         effect.scale_of_decay(ax, axis, sorted(means[axis].unique()))
+        effect.say_if_one(ax, means, axis)
         if quantity != "excess":
             effect.title(ax, effect.beside_paper(tables, f"{NUMBERS[axis]}_{quantity}"))
+    if "excess" in shown:
+        effect.draw_floor(axes[0], points)
     effect.legend(figure, axes[0], means)
     return figure
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.analysis import QUANTITIES, effect_table
+from adambias.analysis import QUANTITIES, effect_table, step_size_table
 from adambias.claims import oscillating
 from adambias.figures import Missing, Tables, style
 
@@ -32,18 +32,18 @@ def load(tables: Tables, grid: str, axis: str) -> tuple[pd.DataFrame, pd.DataFra
     Raises
     ------
     Missing
-        If the grid has no trials, or none in the oscillation regime.
+        If the grid has no trials, or none in the oscillation regime with a norm.
     """
     trials = tables.frame("trials.parquet")
     of_grid = trials[trials["grid"] == grid]
+    calm = oscillating(trials, grid)
     if of_grid.empty:
         raise Missing(f"no trials of the grid {grid}")
-    if oscillating(trials, grid).empty:
+    if calm.empty:
         raise Missing(f"none of the {len(of_grid)} trials of the grid {grid} oscillates")
-    points, means = effect_table(trials, grid, axis)
-    if means["norm"].isna().all():
+    if calm["peak_perturbed_one_norm"].isna().all():
         raise Missing(f"no trial of the grid {grid} has a norm after the initial part")
-    return points, means
+    return step_size_table(trials) if grid == "h" else effect_table(trials, grid, axis)
 
 
 def quantities(points: pd.DataFrame, floor_share: float) -> list[str]:
@@ -97,8 +97,6 @@ def draw_quantity(
     _limit(
         ax, points[column], bounds, log=quantity == "excess" and bool((points[column] > 0).all())
     )
-    if quantity == "norm":
-        _draw_floor(ax, points)
     ax.set_ylabel(LABELS[quantity])
 
 
@@ -114,15 +112,11 @@ def _thin() -> dict[str, Any]:
     }
 
 
-def _draw_floor(ax: Axes, points: pd.DataFrame) -> None:
-    """Mark p√ε where it is near enough to show how much of the norm it is."""
-    floors = points["norm_floor"].unique()
+def draw_floor(ax: Axes, points: pd.DataFrame) -> None:
+    """Begin the norm's axis at p√ε, to show how much of the norm it is."""
+    floor = float(points["norm_floor"].min())
     low, high = ax.get_ylim()
-    if len(floors) > 1 or floors[0] < low - 2 * (high - low):
-        return
-    (floor,) = floors
-    bottom = min(low, floor - 0.08 * (high - floor))
-    ax.set_ylim(bottom, high)
+    ax.set_ylim(min(low, floor - 0.08 * (high - floor)), high)
     ax.axhline(floor, color=style.FAINT, linestyle=":", gid="floor")
     words = f"p√ε = {floor:.4g}"
     ax.annotate(
@@ -163,9 +157,16 @@ def legend(
 def beside_paper(tables: Tables, key: str) -> str:
     """Say in a few words which way the paper says a number goes, and which way it goes here."""
     claim = tables.json("metrics.json")["claims"].get(key)
-    if claim is None or claim["found"] == "no data":
+    if claim is None:
         return ""
     return f"paper: {claim['paper']}, here: {claim['found']} ({claim['verdict']})"
+
+
+def say_if_one(ax: Axes, means: pd.DataFrame, axis: str) -> None:
+    """Say that a grid with one value shows no trend."""
+    values = means[axis].unique()
+    if len(values) == 1:
+        style.note(ax, f"no trend: only {SYMBOLS[axis]} = {values[0]:g}", at=(0.02, 0.03))
 
 
 def title(ax: Axes, words: str) -> None:

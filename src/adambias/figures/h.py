@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.analysis import average
 from adambias.claims import PAPER_RULE, step_size_sides
 from adambias.figures import Tables, effect, style
 
@@ -15,7 +14,7 @@ TITLE = "Norm and accuracy against the step size"
 
 def draw(tables: Tables) -> Figure:
     """Draw a panel for the norm, its excess where the floor dominates, and the accuracy."""
-    points, means = _load(tables)
+    points, means = effect.load(tables, "h", "h")
     shown = effect.quantities(points, tables.settings.floor_share)
     colours = _colours(points)
     figure, axes = style.panels(len(shown), aspect=0.95 if len(shown) > 2 else 0.72)
@@ -27,18 +26,11 @@ def draw(tables: Tables) -> Figure:
         ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("step size h, at equal time n·h")
+        effect.say_if_one(ax, means, "h")
+    if "excess" in shown:
+        effect.draw_floor(axes[0], points)
     effect.legend(figure, axes[0], means, _beside_paper(tables, points))
     return figure
-
-
-def _load(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return points and means, with both decays in every series' label."""
-    points, _ = effect.load(tables, "h", "h")
-    others = points["series"].str.replace(r"(, )?beta[12] [^,]+", "", regex=True).str.lstrip(", ")
-    decays = zip(points["beta1"], points["beta2"], others, strict=True)
-    labels = [f"beta1 {beta1:g}, beta2 {beta2:g}, {other}" for beta1, beta2, other in decays]
-    points = points.assign(series=[label.removesuffix(", ") for label in labels])
-    return points, average(points, "h")
 
 
 CLAIMS = {"beta1 ≥ beta2": "h_penalised", "beta1 < beta2": "h_hindered"}
@@ -70,7 +62,7 @@ def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
 
 def caption(tables: Tables) -> str:
     """Say what is shown, what the theory says, and what was left out."""
-    points, means = _load(tables)
+    points, means = effect.load(tables, "h", "h")
     verdicts = "; ".join(
         f"{side.replace('beta1', 'β₁').replace('beta2', 'β₂')}, {effect.beside_paper(tables, key)}"
         for side, key in CLAIMS.items()
@@ -87,7 +79,7 @@ def caption(tables: Tables) -> str:
 
 def alt(tables: Tables) -> str:
     """Say in words how the means run."""
-    _, means = _load(tables)
+    _, means = effect.load(tables, "h", "h")
     runs = []
     for series, mean in means.groupby("series", sort=False):
         first, last = mean.iloc[0], mean.iloc[-1]
