@@ -212,6 +212,7 @@ def _figure6(evidence: Evidence) -> list[Claim]:
         ("hills_beta1", "beta1", -1, "smaller beta1"),
     ):
         points = evidence.usable(grid, beta)
+        points = points[points["has_hill"]]
         points = points.assign(x=log_distance(points[beta]))
         words = {
             "key": f"fig6_{grid}",
@@ -263,8 +264,7 @@ def _shape(evidence: Evidence) -> Claim:
     grids = ("beta2", "beta1")
     points = pd.concat([evidence.usable(f"hills_{axis}", axis) for axis in grids])
     points = points.drop_duplicates("trial").dropna(subset=["hill_rise", "hill_fall"])
-    height = points[["hill_rise", "hill_fall"]].min(axis=1)
-    shares = (height >= evidence.settings.hill_decades).groupby(points["seed"]).mean()
+    shares = points.groupby("seed")["has_hill"].mean()
     words = {
         "key": "fig6_shape",
         "source": "figure 6, section 6",

@@ -77,7 +77,8 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         that were planned, at ``peak_epoch``; ``peak_at_edge`` tells that this is the first epoch
         looked at, so that there the norm was falling and has no hill; ``excess`` is the peak less
         the floor;
-        ``hill_rise`` and ``hill_fall`` are in powers of ten, see :func:`hill`.
+        ``hill_rise`` and ``hill_fall`` are in powers of ten, see :func:`hill`, and ``has_hill``
+        tells that both are at least ``hill_decades``.
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
@@ -100,6 +101,7 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "final_perturbed_one_norm": _last(norm),
         "hill_rise": rise,
         "hill_fall": fall,
+        "has_hill": min(rise, fall) >= settings.hill_decades,
         "best_test_accuracy": _highest(history["test_accuracy"]),
         "final_test_accuracy": _last(history["test_accuracy"]),
         "final_train_accuracy": _last(history["train_accuracy"]),

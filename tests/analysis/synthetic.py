@@ -50,6 +50,8 @@ def history(
     loss = 2.3 * np.exp(-7 * time) * (1 + 0.1 * np.sin(1.9 * n)) + 1e-4
     if shape == "spike":
         loss[epochs // 2 :: max(epochs // 6, 2)] *= 60
+    if shape == "nan":
+        loss[epochs // 2] = np.nan
     if shape == "divergence":
         loss = 2.3 * np.exp(6 * time)
     hill = np.exp(-(((time - 0.45) / 0.12) ** 2))

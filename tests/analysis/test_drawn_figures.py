@@ -231,18 +231,19 @@ def test_without_data_the_picture_says_what_is_missing(tmp_path):
     assert "trials.parquet, metrics.json" in " ".join(words.split())
 
 
-def bad_ledger(kind):
-    """Return a grid over beta2 with something wrong, and the regime its trials are made to have."""
-    trials = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)
-    grids = {
-        "one value": [t for t in trials if t.beta2 == 0.9],
-        "one seed": [t for t in trials if t.seed == 0],
-        "missing seeds": [t for t in trials if t.seed == 0 or t.beta2 == 0.9],
-        "all diverged": trials,
-        "one epoch": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=1),
-        "nan": trials,
-    }
-    return grids[kind], "divergence" if kind == "all diverged" else "oscillation"
+TRIALS = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)
+BAD_LEDGERS = {
+    "one value": [t for t in TRIALS if t.beta2 == 0.9],
+    "one seed": [t for t in TRIALS if t.seed == 0],
+    "missing seeds": [t for t in TRIALS if t.seed == 0 or t.beta2 == 0.9],
+    "all diverged": TRIALS,
+    "one epoch": [t.replace(epochs=1) for t in TRIALS],
+    "nan": TRIALS,
+}
+SHAPES = {
+    "all diverged": lambda grid, trial: "divergence",
+    "nan": lambda grid, trial: "nan" if trial == TRIALS[0] else "oscillation",
+}
 
 
 @pytest.mark.parametrize(
@@ -257,15 +258,9 @@ def bad_ledger(kind):
     ],
 )
 def test_every_figure_of_a_bad_ledger_is_drawn_and_says_what_is_missing(tmp_path, kind, said):
-    trials, shape = bad_ledger(kind)
     folder = tmp_path / "sweeps"
-    grids = dict.fromkeys(("beta2", "hills_beta2", "h", "regimes"), trials)
-    synthetic.write_sweeps(folder, grids, shape=lambda grid, trial: shape)
-    if kind == "nan":
-        path = folder / "beta2" / "histories.parquet"
-        table = pd.read_parquet(path)
-        table.loc[table.index[20], "train_loss"] = float("nan")
-        table.to_parquet(path, index=False)
+    grids = dict.fromkeys(("beta2", "hills_beta2", "h", "regimes"), BAD_LEDGERS[kind])
+    synthetic.write_sweeps(folder, grids, shape=SHAPES.get(kind, lambda *_: "oscillation"))
     metrics = analysis.run(Analyse(), folder, tmp_path)
     assert metrics["claims"]["fig4_norm"]["verdict"] == (
         "agrees" if kind == "nan" else "inconclusive"

@@ -54,9 +54,9 @@ def quantities(points: pd.DataFrame, floor_share: float) -> list[str]:
 
 def scale_of_decay(ax: Axes, axis: str, values: Sequence[float]) -> None:
     """Put a decay β along the x axis as 1 − β, log scale, falling; ticks are the values of β."""
-    ax.set_xscale("log")
-    ax.invert_xaxis()
     places = [1 - value for value in values]
+    ax.set_xlim(1.15 * max(places), min(places) / 1.15)
+    ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(places))
     ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -189,12 +189,12 @@ def _limit(ax: Axes, values: pd.Series, bounds: pd.Series, *, log: bool) -> None
     if finite.empty:
         return
     scale = np.log if log else np.asarray
-    inside, band = scale(finite), scale(bounds[bounds > 0] if log else bounds.dropna())
-    first, last = float(inside.min()), float(inside.max())
+    seeds, band = scale(finite), scale(bounds[bounds > 0] if log else bounds.dropna())
+    first, last = float(seeds.min()), float(seeds.max())
     spread = last - first or (0.05 if log else abs(first) * 0.01 or 1.0)
-    near, far = 0.15 * spread, 0.8 * spread
-    low = np.clip(min(first, *band) - 0.05 * spread, first - far, first - near)
-    high = np.clip(max(last, *band) + 0.05 * spread, last + near, last + far)
+    reach = np.concatenate([seeds, band])
+    low = np.clip(reach.min() - 0.05 * spread, first - 0.8 * spread, first - 0.15 * spread)
+    high = np.clip(reach.max() + 0.05 * spread, last + 0.15 * spread, last + 0.8 * spread)
     if log:
         ax.set_yscale("log")
         low, high = np.exp([low, high])
