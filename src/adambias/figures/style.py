@@ -144,7 +144,6 @@ _FIXED: dict[str, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#e3e3e3",
     "axes.titlelocation": "left",
-    "axes.formatter.use_mathtext": True,
     "axes.formatter.limits": (-3, 4),
     "axes.formatter.useoffset": False,
     "legend.frameon": False,
@@ -308,7 +307,8 @@ def save(
     stem.parent.mkdir(parents=True, exist_ok=True)
     # Lay out once: each format would do it again, and not always alike.
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
     written = []
     for ending in formats:
         path = stem.parent / f"{stem.name}.{ending}"
