@@ -246,23 +246,27 @@ def write_plots(
     level = settings.interval.level
     for axis in ("beta2", "beta1"):
         _, means = effect_table(trials, axis, axis, level)
-        _write_csv(means, means["series"], folder / f"norm_{axis}.csv")
+        _write_csv(means, folder / f"norm_{axis}.csv")
         points = with_series(oscillating(trials, f"hills_{axis}"), axis)
         chosen = thinned[thinned["grid"] == f"hills_{axis}"]
         hills = curve_tables.mean_curves(chosen, points, axis, level)
-        labels = [
-            f"{axis} {value:g} {name}".strip()
-            for name, value in zip(hills["series"], hills[axis], strict=True)
-        ]
-        _write_csv(hills, labels, folder / f"hills_{axis}.csv")
+        _write_csv(hills, folder / f"hills_{axis}.csv", axis)
     _, means = step_size_table(trials, level)
-    _write_csv(means, means["series"], folder / "norm_h.csv")
+    _write_csv(means, folder / "norm_h.csv")
 
 
-def _write_csv(table: pd.DataFrame, curves: Iterable[str], path: Path) -> None:
+def _write_csv(table: pd.DataFrame, path: Path, axis: str | None = None) -> None:
     """Write a table whose column ``curve`` names the line that a row belongs to."""
-    named = table.assign(curve=[name or PAPER_RULE for name in curves])
+    values = [f"{axis} {value:g}" for value in table[axis]] if axis else [""] * len(table)
+    names = zip(values, table["series"], strict=True)
+    named = table.assign(curve=[_curve(value, series) for value, series in names])
     write_text(named.to_csv(index=False, float_format="%.8g"), path)
+
+
+def _curve(value: str, series: str) -> str:
+    """Name a line, the same whether or not other rules are beside the paper's."""
+    words = [value, *series.split(", ")]
+    return ", ".join(word for word in words if word not in ("", f"rule {PAPER_RULE}")) or PAPER_RULE
 
 
 def _read_json(path: Path) -> Any:

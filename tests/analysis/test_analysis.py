@@ -106,6 +106,8 @@ def test_a_lion_in_the_grid_is_a_series_and_no_evidence_on_adam(tmp_path):
     trials = pd.read_parquet(tmp_path / "trials.parquet")
     _, means = analysis.effect_table(trials, "beta2", "beta2")
     assert list(means["series"].unique()) == ["rule adam", "rule lion"]
+    curves = pd.read_csv(tmp_path / "plots" / "norm_beta2.csv")["curve"]
+    assert list(curves.unique()) == ["adam", "rule lion"]
 
 
 def test_one_epoch_is_enough_not_to_crash(tmp_path):
