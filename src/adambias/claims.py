@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,17 +212,19 @@ def _figure6(evidence: Evidence) -> list[Claim]:
         ("hills_beta2", "beta2", 1, "larger beta2"),
         ("hills_beta1", "beta1", -1, "smaller beta1"),
     ):
-        points = evidence.usable(grid, beta)
-        points = points[points["has_hill"]]
+        usable = evidence.usable(grid, beta)
+        points = usable[usable["has_hill"]]
         points = points.assign(x=log_distance(points[beta]))
         words = {
             "key": f"fig6_{grid}",
             "source": "figure 6, section 6",
             "sentence": f"The hills of the norm are higher with {word}.",
         }
-        claims.append(
-            _trend_claim(evidence, points, x="x", quantity="norm", side=side, words=words)
-        )
+        claim = _trend_claim(evidence, points, x="x", quantity="norm", side=side, words=words)
+        if points.empty and len(usable):
+            reason = f"none of {len(usable)} trials has a hill"
+            claim = dataclasses.replace(claim, found="no hill", reason=reason)
+        claims.append(claim)
     return [*claims, _most_of_training(evidence), _shape(evidence)]
 
 

@@ -84,6 +84,7 @@ def test_the_shape_of_the_norm(tmp_path, tops, verdict):
         offset=0.0,
     )
     assert verdicts(metrics)["fig6_shape"] == verdict
+    assert (metrics["claims"]["fig6_hills_beta2"]["found"] == "no hill") == (verdict == "disagrees")
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path, results):

@@ -88,7 +88,8 @@ def test_the_mean_is_that_of_the_table(draw, results):
 def test_figure_6_has_both_panels_with_a_mean_for_each_value(draw):
     left, right, *below = draw(fig6).axes
     assert [ax.get_ylabel() for ax in below] == ["log₁₀ of its excess over p√ε"] * 2
-    assert left.get_title(loc="left") == "paper: rises, here: rises (agrees)"
+    title = "resnet14 on digits; paper: rises, here: rises (agrees)"
+    assert left.get_title(loc="left") == title
     for ax, symbol, values in (
         (left, "β₂", ["0.9", "0.98", "0.999"]),
         (right, "β₁", ["0.5", "0.8", "0.9"]),
@@ -115,8 +116,8 @@ def test_the_step_size_figure_has_a_series_on_each_side(draw):
     assert len(lines(figure.axes[0], "mean")) == 2
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == [
-        "β₁ = 0.9, β₂ = 0.5 (paper: falls, here: falls (agrees))",
-        "β₁ = 0.9, β₂ = 0.99 (paper: rises, here: rises (agrees))",
+        "β₁ = 0.9, β₂ = 0.5\npaper: falls, here: falls (agrees)",
+        "β₁ = 0.9, β₂ = 0.99\npaper: rises, here: rises (agrees)",
         *("one seed", "mean over seeds, n = 3", "its 95 % interval"),
     ]
     assert "equal time n·h" in figure.axes[0].get_xlabel()
@@ -140,6 +141,16 @@ def test_norm_against_accuracy_shows_every_trial_that_did_not_diverge(draw, resu
     shown = sum(len(marks.get_offsets()) for ax in axes for marks in ax.collections)
     trials = pd.read_parquet(results / "trials.parquet")
     assert shown == (trials["regime"] != "divergence").sum()
+
+
+@pytest.mark.parametrize("medium", ["paper", "screen", "narrow"])
+@pytest.mark.parametrize("floor_share", [0.5, 1.0])
+def test_the_step_size_figure_has_room_for_its_legend(draw, medium, floor_share):
+    figure = draw(h, medium, settings=Figures(floor_share=floor_share))
+    box, width = figure.legends[0].get_window_extent(), figure.bbox.width
+    assert box.x0 > 0
+    assert box.x1 < width
+    assert box.width < 0.95 * width
 
 
 @pytest.mark.parametrize("medium", ["paper", "narrow"])
@@ -229,6 +240,22 @@ def test_without_data_the_picture_says_what_is_missing(tmp_path):
     figures.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
     words = " ".join(ET.parse(tmp_path / "out" / "fig4.svg").getroot().itertext())
     assert "trials.parquet, metrics.json" in " ".join(words.split())
+
+
+def test_a_second_rule_is_told_apart_in_every_figure(draw, tmp_path):
+    adam = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40, seeds=2)
+    both = adam + [trial.replace(rule="lion") for trial in adam]
+    grids = dict.fromkeys(("beta2", "beta1", "hills_beta2", "h", "regimes"), both)
+    synthetic.write_sweeps(tmp_path / "sweeps", grids)
+    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+
+    def words(module):
+        figure = draw(module, folder=tmp_path)
+        legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes))]
+        texts = [text.get_text() for legend in legends for text in legend.get_texts()]
+        return " | ".join([*texts, *(ax.get_title(loc="left") for ax in figure.axes)])
+
+    assert {name for name, module in DRAWN.items() if "lion" not in words(module)} == set()
 
 
 TRIALS = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)

@@ -131,11 +131,11 @@ def legend(
 ) -> None:
     """Name the series above the panels, what is a seed, a mean and a band, and how many seeds.
 
-    ``words`` adds to a series' name.
+    ``words`` go below a series' name.
     """
     handles, names = (list(each) for each in ax.get_legend_handles_labels())
     if words:
-        names = [" ".join([name, words.get(name, "")]).strip() for name in names]
+        names = ["\n".join([name, words.get(name, "")]).strip() for name in names]
     if len(handles) == 1 and not words:
         handles, names = [], []
     colour = style.FAINT if handles else style.COLOURS["blue"]

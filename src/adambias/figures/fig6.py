@@ -38,7 +38,8 @@ def draw(tables: Tables) -> Figure:
             continue
         _draw_panel(ax, loaded[grid], GRIDS[grid], quantity)
         if quantity == quantities[0]:
-            effect.title(ax, effect.beside_paper(tables, f"fig6_{grid}"))
+            network = effect.describe(tables, grid).split(",")[0]
+            effect.title(ax, f"{network}; {effect.beside_paper(tables, f'fig6_{grid}')}")
     return figure
 
 

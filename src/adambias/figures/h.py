@@ -41,7 +41,7 @@ def _beside_paper(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
     sides = step_size_sides(points[points["rule"] == PAPER_RULE])
     sides = sides.drop_duplicates("series")
     return {
-        effect.symbols(series): f"({effect.beside_paper(tables, CLAIMS[side])})"
+        effect.symbols(series): effect.beside_paper(tables, CLAIMS[side])
         for series, side in zip(sides["series"], sides["side"], strict=True)
     }
 
