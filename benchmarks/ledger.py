@@ -29,12 +29,12 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from adambias import sweep
 from adambias.config import DatasetSpec, Params, load_params
 from adambias.data import prepare
 from adambias.ledger import Job, Ledger, machine
 from adambias.plan import make_plan
 from adambias.store import Store
+from adambias.tables import collect
 
 EPOCHS = 500
 REPEATS = 3
@@ -118,7 +118,7 @@ def collect_here(project: Path, store: Path) -> None:
     params, ledger = load_params(project / "params.yaml"), Ledger.open(store)
     began = time.perf_counter()
     plan = make_plan(params, ["many"], ledger)
-    sweep.collect(plan, ledger, project / "results")
+    collect(plan, ledger, project / "results")
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(json.dumps({"seconds": seconds, "gigabytes": peak}))

@@ -8,6 +8,7 @@ from adambias import sweep
 from adambias.config import load_params
 from adambias.ledger import Ledger
 from adambias.stage import run_stage
+from adambias.tables import collect
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     grid = parser.parse_args().grid
     params = load_params()
     plan = sweep.run(params, [grid], confirmed=bool(os.environ.get("ADAMBIAS_YES")))
-    sweep.collect(plan, Ledger.open(), Path("results/sweeps"))
+    collect(plan, Ledger.open(), Path("results/sweeps"))
 
 
 if __name__ == "__main__":

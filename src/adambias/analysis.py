@@ -37,6 +37,8 @@ def run(
     sweeps_dir: str | Path,
     out_dir: str | Path,
     bilinear_dir: str | Path | None = None,
+    *,
+    law: bool = True,
 ) -> dict[str, Any]:
     """Analyse every grid that has tables.
 
@@ -52,6 +54,8 @@ def run(
     bilinear_dir : path, optional
         Holds ``bilinear.json`` and ``table1.json``, ``out_dir`` by default; without them their
         claims are inconclusive.
+    law : bool
+        Judge the claims about the law too, not those about trainings alone.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def run(
         table1=_read_json(small / "table1.json"),
         settings=settings,
     )
-    claims = judge(evidence)
+    claims = judge(evidence, law=law)
     metrics = summarise_claims(trials, claims)
     write_json(metrics, out / "metrics.json")
     write_json([claim.as_row() for claim in claims], out / "claims.json")

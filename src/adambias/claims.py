@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,16 +90,11 @@ def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def judge(evidence: Evidence) -> list[Claim]:
-    """Return every claim, in the order of the paper."""
-    makers: tuple[Callable[[Evidence], list[Claim]], ...] = (
-        lambda e: bilinear_claims(e.bilinear, e.table1, e.settings.verdict),
-        _figure4,
-        _figure5,
-        _figure6,
-        _step_size,
-    )
-    return [claim for make in makers for claim in make(evidence)]
+def judge(evidence: Evidence, *, law: bool = True) -> list[Claim]:
+    """Return every claim, in the order of the paper; without ``law`` those about trainings."""
+    on_law = bilinear_claims(evidence.bilinear, evidence.table1, evidence.settings.verdict)
+    makers = (_figure4, _figure5, _figure6, _step_size)
+    return (on_law if law else []) + [claim for make in makers for claim in make(evidence)]
 
 
 _NORM = "change of the highest norm across the grid, as a multiple of its mean excess over p√ε"

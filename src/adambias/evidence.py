@@ -10,11 +10,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from adambias import analysis, figures, report, sweep
+from adambias import analysis, figures, report
 from adambias.config import Params
 from adambias.errors import LedgerError
 from adambias.ledger import Ledger
 from adambias.plan import make_plan
+from adambias.tables import collect
 
 FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
 """Those that are drawn from trainings."""
@@ -48,7 +49,7 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
         )
     tables, pictures = folder / "tables", folder / "figures"
     with tempfile.TemporaryDirectory() as sweeps:
-        sweep.collect(plan, ledger, Path(sweeps))
+        collect(plan, ledger, Path(sweeps))
         analysis.run(params.scale.analyse, sweeps, tables, law=False)
     figures.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
     report.run(

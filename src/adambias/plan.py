@@ -89,6 +89,7 @@ def make_plan(
     *,
     strict: bool = True,
     confirmed: bool = False,
+    digests: Mapping[str, str] | None = None,
 ) -> Plan:
     """Expand grids and subtract what is finished.
 
@@ -104,6 +105,8 @@ def make_plan(
         Refuse datasets that are not prepared; otherwise they are listed in ``unprepared``.
     confirmed : bool
         Plan however many trials there are.
+    digests : mapping, optional
+        Digest of each dataset, if they are not to be read from the prepared data.
 
     Raises
     ------
@@ -123,7 +126,9 @@ def make_plan(
                 f"{size:,} trials",
                 f"is more than {LARGE:,}: confirm with --yes, or ADAMBIAS_YES=1 for dvc repro",
             )
-    digests, unprepared = _digests(params, strict)
+    unprepared: tuple[str, ...] = ()
+    if digests is None:
+        digests, unprepared = _digests(params, strict)
     grids: dict[str, list[Job]] = {}
     repeated = 0
     for name in names:

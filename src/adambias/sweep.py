@@ -9,7 +9,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
@@ -203,22 +202,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def collect(plan: Plan, ledger: Ledger, out: Path) -> None:
-    """Write the tables of each grid: ``<out>/<grid>/histories.parquet`` and ``trials.parquet``.
-
-    Histories are copied one trial at a time, so that memory does not grow with their number.
-
-    Raises
-    ------
-    LedgerError
-        If a finished trial's history is missing or damaged.
-    """
-    from adambias.tables import write_tables
-
-    for name, jobs in plan.grids.items():
-        write_tables(ledger, name, jobs, plan.outcomes, out / name)
 
 
 def slots(resources: Resources) -> int:

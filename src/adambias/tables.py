@@ -8,7 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from adambias.config import TRIAL_FIELDS
 from adambias.errors import LedgerError
 from adambias.ledger import Job, Ledger
+
+if TYPE_CHECKING:
+    from adambias.plan import Plan
 
 HISTORY_COLUMNS = {
     "trial": pa.dictionary(pa.int32(), pa.string()),
@@ -48,6 +51,20 @@ TRIAL_COLUMNS = (
     "machine",
 )
 _ROWS_AT_ONCE = 500_000
+
+
+def collect(plan: Plan, ledger: Ledger, out: Path) -> None:
+    """Write the tables of each grid: ``<out>/<grid>/histories.parquet`` and ``trials.parquet``.
+
+    Histories are copied one trial at a time, so that memory does not grow with their number.
+
+    Raises
+    ------
+    LedgerError
+        If a finished trial's history is missing or damaged.
+    """
+    for name, jobs in plan.grids.items():
+        write_tables(ledger, name, jobs, plan.outcomes, out / name)
 
 
 def write_tables(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from imports import ROOT, closure
 from ruamel.yaml import YAML
@@ -14,7 +16,7 @@ def test_dependencies_are_the_imports(stage: str) -> None:
     script = f"pipeline/{stage}.py"
     declared = set(STAGES[stage]["deps"])
     modules = {name for name in declared if name.startswith("src/")}
-    folders = tuple(f"{name}/" for name in modules if not name.endswith(".py"))
+    folders = tuple(f"{name}/" for name in modules if not Path(name).suffix)
     parts = [file for folder in folders for file in sorted((ROOT / folder).glob("*.py"))]
     imported = set().union(*map(closure, [ROOT / script, *parts]))
     assert script in declared

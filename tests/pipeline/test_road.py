@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.timeout(900)
 PICTURES = {f"figures/fig{i}.{kind}" for i in range(1, 7) for kind in ("png", "svg")}
@@ -31,19 +30,10 @@ def _run(folder: Path, *command: str, check: bool = True) -> subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clone in which the pipeline has run once at smoke scale."""
-    folder = tmp_path_factory.mktemp("road")
-    for name in ("dvc.yaml", "params.yaml", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("pipeline", "scales", "src", "benchmarks"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    (folder / "params.yaml").write_text("scale: smoke\n")
-    (folder / ".gitignore").write_text("/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
-    _run(folder, "git", "init", "-q")
-    _run(folder, "dvc", "init", "-q")
-    _run(folder, "dvc", "repro", "report")
+def road(smoke_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of a repository in which the pipeline has run once at smoke scale."""
+    folder = tmp_path_factory.mktemp("road") / "project"
+    shutil.copytree(smoke_project, folder, symlinks=True)
     return folder
 
 

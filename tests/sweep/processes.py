@@ -18,11 +18,11 @@ import psutil
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from adambias import sweep
 from adambias.config import DatasetSpec, load_params
 from adambias.data import prepare
 from adambias.ledger import Ledger
 from adambias.plan import make_plan
+from adambias.tables import collect
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = {"source": "digits", "train_size": 40, "test_size": 40}
@@ -142,7 +142,7 @@ def tables(folder: Path, grid: str, store: str | None = None) -> dict[str, bytes
     params, ledger = load_params(folder / "params.yaml"), Ledger.open(store or folder / "runs")
     plan = make_plan(params, [grid], ledger)
     assert not plan.pending
-    sweep.collect(plan, ledger, folder / "tables")
+    collect(plan, ledger, folder / "tables")
     found = {}
     for name in ("histories", "trials"):
         buffer = io.BytesIO()

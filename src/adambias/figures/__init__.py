@@ -156,9 +156,14 @@ def _read_version(path: Path, columns: tuple[str, ...] | None, version: int) -> 
 
 
 def run(
-    settings: Figures, results_dir: str | Path, out_dir: str | Path, *, workers: int = 1
+    settings: Figures,
+    results_dir: str | Path,
+    out_dir: str | Path,
+    *,
+    names: Iterable[str] = tuple(FIGURES),
+    workers: int = 1,
 ) -> list[str]:
-    """Draw every figure whose tables are there, and ``figures.json``, their index.
+    """Draw the figures whose tables are there, and ``figures.json``, their index.
 
     Parameters
     ----------
@@ -166,6 +171,8 @@ def run(
         The scale's section ``figures``.
     results_dir, out_dir : path
         Where the tables are, and where pictures go.
+    names : iterable of str
+        Figures to draw, all by default.
     workers : int
         Processes to draw in.
 
@@ -174,10 +181,10 @@ def run(
     list of str
         Names of the figures written.
     """
-    tables, out = Tables(Path(results_dir), settings), Path(out_dir)
+    tables, out, names = Tables(Path(results_dir), settings), Path(out_dir), list(names)
     _empty(out)
     rows = []
-    for name, (row, reason) in zip(FIGURES, _draw_all(tables, out, workers), strict=True):
+    for name, (row, reason) in zip(names, _draw_all(names, tables, out, workers), strict=True):
         if reason:
             log.warning("%s %s: %s", name, "is empty" if row else "is left out", reason)
         if row:
@@ -190,8 +197,8 @@ Outcome = tuple[dict[str, Any] | None, str | None]
 """A figure's row of the index, None if it is left out, and what is missing, if anything."""
 
 
-def _draw_all(tables: Tables, out: Path, workers: int) -> Iterator[Outcome]:
-    work = [(name, tables, out) for name in FIGURES]
+def _draw_all(names: Iterable[str], tables: Tables, out: Path, workers: int) -> Iterator[Outcome]:
+    work = [(name, tables, out) for name in names]
     if workers == 1:
         yield from map(_draw_one, work)
         return
