@@ -1,5 +1,7 @@
 """Stage ``bilinear``: the law against the optimizers on the bilinear model, figures 1 to 3."""
 
+import os
+
 import torch
 
 from adambias import bilinear
@@ -10,7 +12,7 @@ from adambias.stage import run_stage
 def main() -> None:
     """Compute trajectories, errors, orders and the atlas."""
     torch.set_num_threads(1)  # small tensors: a second thread costs more than it brings
-    bilinear.run(load_params().scale.bilinear, "results")
+    bilinear.run(load_params().scale.bilinear, "results", workers=os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adambias import losses, rules
-from adambias.config import Atlas, Bilinear, Fan, FlowCase, OrderCase, Orders, Penalty, Table1
+from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty, Table1
 from adambias.errors import ConfigError, choose_from
 from adambias.flows import Losses, correction, gradient, leading_order_flow, modified_flow
 from adambias.integration import integrate, iterate, observed_order
@@ -27,7 +29,7 @@ PENALTY_POINTS = 201
 ROWS_PER_PATH = 400
 
 
-def run(settings: Bilinear, out_dir: str | Path) -> dict[str, Any]:
+def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[str, Any]:
     """Compute the stage and write its files.
 
     Parameters
@@ -37,6 +39,8 @@ def run(settings: Bilinear, out_dir: str | Path) -> dict[str, Any]:
     out_dir : path
         Folder for ``bilinear.json`` (settings, orders, arrivals, figure 1's curves),
         ``bilinear.parquet`` (trajectories), ``atlas.parquet``, ``table1.json``, ``table1.md``.
+    workers : int
+        Processes to measure the orders in, which is most of the work.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def run(settings: Bilinear, out_dir: str | Path) -> dict[str, Any]:
         "penalty": penalty_curves(settings.penalty),
         "arrivals": arrivals(fans),
         "path_errors": path_errors(paths),
-        "orders": list(orders(settings.orders, settings)),
+        "orders": orders(settings, workers),
     }
     table1 = table1_cells(settings.table1)
     write_parquet(pd.concat([fans, paths], ignore_index=True), out / "bilinear.parquet")
@@ -206,20 +210,28 @@ def _losses_and_starts(settings: Bilinear) -> dict[str, tuple[Losses, Tensor]]:
 LOSSES = ("bilinear", "tanh_mlp", "double_wells", "bilinear_batches")
 
 
-def orders(settings: Orders, model: Bilinear) -> Iterator[dict[str, Any]]:
-    """Yield the observed orders of every rule on every loss, with all settings."""
-    available = _losses_and_starts(model)
-    for loss_name, case in settings.losses.items():
-        if loss_name not in available:
-            raise ConfigError("orders.losses", loss_name, choose_from(LOSSES, loss_name))
-        for label in case.rules or settings.rules:
-            yield _order(settings, label, loss_name, case, *available[loss_name])
+def orders(settings: Bilinear, workers: int = 1) -> list[dict[str, Any]]:
+    """Return the observed orders of every rule on every loss, with all settings."""
+    known = _losses_and_starts(settings)
+    for name in settings.orders.losses:
+        if name not in known:
+            raise ConfigError("orders.losses", name, choose_from(LOSSES, name))
+    names = [
+        (loss, label)
+        for loss, case in settings.orders.losses.items()
+        for label in case.rules or settings.orders.rules
+    ]
+    if workers == 1:
+        return [order(settings, *each) for each in names]
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        return list(pool.map(order, itertools.repeat(settings), *zip(*names, strict=True)))
 
 
-def _order(
-    settings: Orders, label: str, loss_name: str, case: OrderCase, loss: Losses, start: Tensor
-) -> dict[str, Any]:
-    hyperparameters = settings.hyperparameters | case.hyperparameters | settings.rules[label]
+def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:
+    """Return the observed orders of one rule on one loss."""
+    loss, start = _losses_and_starts(settings)[loss_name]
+    case, rule_settings = settings.orders.losses[loss_name], settings.orders.rules[label]
+    hyperparameters = settings.orders.hyperparameters | case.hyperparameters | rule_settings
     name = str(hyperparameters.pop("rule", label))
     horizon = case.horizons.get(label, case.horizon)
     rule = rules.make_rule(name, **hyperparameters)
