@@ -27,9 +27,6 @@ from adambias.losses import Loss
 from adambias.rules import Moment, UpdateRule, identity
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from adambias.rules import Number
 
 Losses: TypeAlias = Loss | Sequence[Loss]
@@ -270,34 +267,27 @@ class _Batches:
         seen = losses[: n + 1]
         self.history = memory.history(n, rule.decays, len(losses))
         self.weights = self.history.weights[:, : len(seen)].to(theta)
+        slope, places = grad(_sum_of_batches(seen, theta)), theta.expand(len(seen), *theta.shape)
         if derivatives:
-            pairs = [_pullback(grad(_total(loss, theta)), theta) for loss in seen]
-            self.gradients = torch.stack([g for g, _ in pairs])
-            self.hessian_products = [product for _, product in pairs]
+            self.gradients, self.hessian_products = _pullback(slope, places)
         else:
-            self.gradients = torch.stack([gradient(loss, theta) for loss in seen])
+            self.gradients = slope(places)
         self.features = [moment.phi(self.gradients) for moment in rule.moments]
         self.direction = rule.combine(*_averages(self.weights, self.features), theta)
 
     def first_order(self, half: float) -> Tensor:
         """Return f1 of Theorem 3.1."""
-        displacements, used = self._displacements(half), self.history.uses_batch(half)
-        moments = zip(self.rule.moments, displacements, used, strict=True)
+        moments = zip(self.rule.moments, self._displacements(half), strict=True)
         tangents = [self._moment_tangent(*each) for each in moments]
         point = (*_averages(self.weights, self.features), self.theta)
         return -_derivative(self.rule.combine, point, (*tangents, half * self.direction))
 
-    def _moment_tangent(
-        self, moment: Moment, displacements: Tensor, used: NDArray[np.bool_]
-    ) -> Tensor:
-        """Return sum_r phi'(g_r) . (Hessian_r displacement_r), leaving out unused batches."""
-        batches = [r for r in range(len(displacements)) if used[r]]
-        if not batches:
-            return torch.zeros_like(self.theta)
-        curvatures = torch.stack([self.hessian_products[r](displacements[r])[0] for r in batches])
+    def _moment_tangent(self, moment: Moment, displacements: Tensor) -> Tensor:
+        """Return sum_r phi'(g_r) . (Hessian_r displacement_r)."""
+        (curvatures,) = self.hessian_products(displacements)
         if moment.phi is identity:
             return curvatures.sum(0)
-        return _derivative(moment.phi, (self.gradients[batches],), (curvatures,)).sum(0)
+        return _derivative(moment.phi, (self.gradients,), (curvatures,)).sum(0)
 
     def _displacements(self, half: float) -> Tensor:
         """Return how far back each moment looks to each batch, shape (L, batches, ...).
@@ -352,6 +342,12 @@ def _total(loss: Loss, theta: Tensor) -> Loss:
     if theta.ndim == 1:
         return loss
     return lambda rows: vmap(loss)(rows).sum()
+
+
+def _sum_of_batches(losses: tuple[Loss, ...], theta: Tensor) -> Loss:
+    """Return the sum of the losses, each at a place of its own, so that one gradient holds all."""
+    totals = [_total(loss, theta) for loss in losses]
+    return lambda places: torch.stack([f(x) for f, x in zip(totals, places, strict=True)]).sum()
 
 
 def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:

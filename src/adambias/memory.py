@@ -85,11 +85,6 @@ class History:
     node_weights: Tensor
     coefficients: Tensor
 
-    def uses_batch(self, half: float) -> NDArray[np.bool_]:
-        """Tell which batches count in which moment, shape (L, m)."""
-        past = (self.coefficients != 0).any(-1)
-        return (past | ((self.weights != 0) & (half != 0))).numpy()
-
 
 @functools.lru_cache(maxsize=16)
 def history(n: int, decays: tuple[float, ...], batches: int) -> History:
