@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -30,6 +32,7 @@ from made_ledgers import (
 from adambias import tracking
 from adambias.errors import TrackingError
 from adambias.ledger import Ledger
+from adambias.tracking.client import TrackingStore, translated
 from adambias.tracking.mirror import Order
 from adambias.tracking.process import Passes
 from adambias.tracking.views import View
@@ -136,6 +139,25 @@ def test_a_hanging_store_does_not_hold_the_sweep_up(project, caplog):
             pass
     assert "is not up to date after" in caplog.text
     assert not [p for p in psutil.Process().children() if "adambias.tracking" in str(p.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "set MLFLOW_TRACKING_USERNAME"), (403, "--allowed-hosts")]
+)
+def test_a_server_that_refuses_is_a_line_that_says_what_to_do(status, said):
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(status)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(TrackingError, match=said), translated(uri):
+            TrackingStore(uri).client.get_experiment_by_name("any")
+        server.shutdown()
 
 
 def test_a_useless_uri_is_refused_before_the_sweep(project):

@@ -148,7 +148,7 @@ def test_a_tree_is_dirty_by_what_the_pipeline_does_not_write(tmp_path, file, dir
     assert git_state(tmp_path)["dirty"] is dirty
 
 
-def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch):
+def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch, capfd):
     """The same runs by HTTP: what the sweeps wrote to the file is not written again."""
     monkeypatch.chdir(browsed.root)
     params, ledger = load_params(), Ledger.open()
@@ -160,6 +160,7 @@ def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypat
     grids = params_of(browsed.root / "runs", again=params.scale.grids["beta2"])
     summary = tracking.sync(ledger, grids, {"again": plan.grids["beta2"][:1]}, uri=ui.address)
     assert summary.created == 1
+    assert "View run" not in capfd.readouterr().out
     (shown,) = view_of(browsed.uri, "adambias/laptop/again").values()
     folder = shown.run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
     assert (browsed.root / "mlartifacts" / folder / "log.txt").exists()

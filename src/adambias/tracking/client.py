@@ -46,6 +46,10 @@ PROXIED_ROOT = "mlflow-artifacts:/"
 # What MLflow's database layer logs, tracebacks included, is raised to us as well.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.WARNING)
+_REFUSALS = {
+    401: "asks who you are: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    403: "refuses: its --allowed-hosts lack this name, or your user may not edit the experiment",
+}
 _TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "RESOURCE_CONFLICT")
 
 
@@ -67,6 +71,7 @@ class TrackingStore:
         location.refuse_unreachable(uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self.uri = uri
         with translated(uri):
             self._database = None if location.is_remote(uri) else _open_database(uri)
@@ -282,8 +287,13 @@ def translated(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise TrackingError(f"{location.shown(uri)}: {lines[0][:300]}") from error
+        raise TrackingError(f"{location.shown(uri)}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _REFUSALS.get(status, lines[0][:300])
 
 
 def _open_database(uri: str) -> Any:
