@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import torch
-from machine import describe, images_like_cifar
+from machine import describe, random_images
 from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -58,7 +58,7 @@ def count(model: str, block: int) -> tuple[float, float]:
 
 def measure(model: str, images: int, block: int, epochs: int) -> float:
     """Return the seconds of a bf16 epoch without evaluation, after a warm-up."""
-    data = images_like_cifar(images, 1000)
+    data = random_images(images, 1000)
     trial = ab.Trial(
         dataset=data.name,
         model=model,

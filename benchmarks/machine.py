@@ -1,40 +1,36 @@
-"""What the benchmarks share: the machine in words, and images of CIFAR's shape."""
+"""What the benchmarks share: the machine in words, and random images."""
 
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import torch
 
 import adambias
 from adambias.data import Dataset
+from adambias.ledger import machine
+
+CLASSES = 10
 
 
 def describe(device: str) -> str:
     """Return processor or GPU, threads and versions in one line."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [s for s in cpuinfo.read_text().splitlines() if s.startswith("model name")]
-        name = models[0].partition(": ")[2] if models else name
-    if device == "cuda":
-        name = torch.cuda.get_device_name()
+    name = torch.cuda.get_device_name() if device == "cuda" else machine()
     return (
         f"{name}, {torch.get_num_threads()} threads; torch {torch.__version__}, "
         f"Python {platform.python_version()}, adambias {adambias.__version__}"
     )
 
 
-def images_like_cifar(train: int, test: int, classes: int = 10) -> Dataset:
-    """Return random images of shape (3, 32, 32), the same on every call."""
+def random_images(train: int, test: int, shape: tuple[int, int, int] = (3, 32, 32)) -> Dataset:
+    """Return random images, by default of CIFAR's shape, the same on every call."""
     generator = torch.Generator().manual_seed(0)
 
     def images(count: int) -> torch.Tensor:
-        return torch.randint(0, 256, (count, 3, 32, 32), generator=generator).to(torch.uint8)
+        return torch.randint(0, 256, (count, *shape), generator=generator).to(torch.uint8)
 
     def labels(count: int) -> torch.Tensor:
-        return torch.randint(0, classes, (count,), generator=generator)
+        return torch.randint(0, CLASSES, (count,), generator=generator)
 
     return Dataset(
         name="random",
@@ -43,7 +39,7 @@ def images_like_cifar(train: int, test: int, classes: int = 10) -> Dataset:
         train_labels=labels(train),
         test_images=images(test),
         test_labels=labels(test),
-        num_classes=classes,
-        mean=(127.5,) * 3,
-        std=(73.9,) * 3,
+        num_classes=CLASSES,
+        mean=(127.5,) * shape[0],
+        std=(73.9,) * shape[0],
     )

@@ -14,7 +14,7 @@ import sys
 
 import click
 import torch
-from machine import describe, images_like_cifar
+from machine import describe, random_images
 
 import adambias as ab
 from adambias.objective import Objective
@@ -22,7 +22,7 @@ from adambias.objective import Objective
 
 def gradient(model: str, block: int, device: str) -> tuple[int, int]:
     """Take two gradients over one block; return the parameters and the peak in bytes."""
-    data = images_like_cifar(block, 1)
+    data = random_images(block, 1)
     precision = "bf16" if device == "cuda" else "fp32"
     trial = ab.Trial(dataset=data.name, model=model, h=1e-4, epochs=1, precision=precision)
     before = _peak(device)

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 import click
 import torch
-from machine import describe, images_like_cifar
+from machine import describe, random_images
 from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
@@ -135,7 +135,7 @@ def our_epochs(
 def main(clone: Path, model: str, images: int, test_images: int, block: int, epochs: int) -> None:
     """Print seconds per epoch of both and their ratio."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = images_like_cifar(images, test_images)
+    data = random_images(images, test_images)
     print(describe(device))
     # The paper's script leaves TF32 as PyTorch has it: on for convolutions on CUDA.
     profiles = ["tf32", "bf16"] if device == "cuda" else ["fp32"]

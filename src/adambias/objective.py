@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adambias import models
+from adambias import allocator, models
 from adambias.config import Trial
 from adambias.data import Dataset
 from adambias.errors import ConfigError
@@ -137,6 +137,8 @@ class Objective:
     """
 
     def __init__(self, trial: Trial, data: Dataset, device: torch.device) -> None:
+        if device.type == "cpu":
+            allocator.keep_freed_memory()
         self.device = device
         self.precision = profile(trial.precision)
         self.data = data.to(device)

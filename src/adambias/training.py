@@ -108,8 +108,6 @@ class Training(Iterator[EpochRecord]):
                 "bias_correction", False, "must be true where correction_every is set"
             )
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if torch.device(chosen).type == "cpu":
-            allocator.keep_freed_memory()
         self.trial = trial
         self.status: Status = "running"
         self.records: list[EpochRecord] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.patches import Rectangle
 
 from adambias.figures import style
@@ -29,7 +30,8 @@ def draw(tables: Tables) -> Figure:
     cells = _cells(tables.frame(TABLE))
     networks, decays = cells["network"].unique(), sorted(cells["beta2"].unique())
     places = [(beta2, network) for beta2 in decays for network in networks]
-    figure, axes = style.panels(len(places), columns=len(networks), aspect=0.95)
+    aspect = 0.55 if style.is_narrow() else 0.95
+    figure, axes = style.panels(len(places), columns=len(networks), aspect=aspect)
     for ax, (beta2, network) in zip(axes, places, strict=True):
         _draw_map(ax, cells[(cells["network"] == network) & (cells["beta2"] == beta2)])
         ax.set_title(f"{network}\nβ₂ = {beta2:g}")
@@ -59,10 +61,14 @@ def _draw_map(ax: Axes, cells: pd.DataFrame) -> None:
         ink, size = "white" if abs(cosine) > 0.6 else style.INK, 0.85 * style.measures().text
         ax.text(x, y, words, ha="center", va="center", color=ink, fontsize=size)
     ax.set(xlim=(-0.5, len(steps) - 0.5), ylim=(-0.5, len(epsilons) - 0.5))
-    ax.set_xticks(range(len(steps)), [f"{h:g}" for h in steps])
-    ax.set_yticks(range(len(epsilons)), [f"{epsilon:g}" for epsilon in epsilons])
+    ax.set_xticks(range(len(steps)), [_short(h) for h in steps])
+    ax.set_yticks(range(len(epsilons)), [_short(epsilon) for epsilon in epsilons])
     ax.set(xlabel="h", ylabel="ε")
     ax.grid(False)
+
+
+def _short(value: float) -> str:
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def _shares(cells: pd.DataFrame) -> str:
@@ -86,7 +92,7 @@ def caption(tables: Tables) -> str:
         f"over epochs {epochs} and {_seeds(table)}, {table['model'].iloc[0]}, "
         f"β₁ = {table['beta1'].iloc[0]:g}. Best: cosine {best['cosine']:.4f}, lengths that agree "
         f"to {abs(best['length_ratio'] - 1):.1%} ({best['network']}, "
-        f"β₂ = {best['beta2']:g}, ε = {best['epsilon']:g}, h = {best['h']:g}). "
+        f"β₂ = {best['beta2']:g}, ε = {_short(best['epsilon'])}, h = {_short(best['h'])}). "
         f"Cosine at least {AGREES:g}: {_shares(cells)}."
     )
 
