@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -196,7 +198,8 @@ def _connection(board: Board) -> Iterator[None]:
         settings |= {"include_dashboard": False, "address": "local"}
     board.say(f"joining Ray at {address}" if address else "starting Ray on this machine")
     try:
-        ray.init(**settings)
+        with _sigterm_kept():
+            ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         line = str(error).strip().splitlines()[0]
         raise SweepError(
@@ -209,6 +212,15 @@ def _connection(board: Board) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep what SIGTERM does: Ray's own handler would end the driver without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -107,14 +107,15 @@ def test_an_interrupted_sweep_says_so(project: Path) -> None:
     assert "3 pending, 1 running" in shown
 
 
-def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path) -> None:
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path, executor: str) -> None:
     change(project, "trial", epochs=5000)
-    run = sweep_of(project, "tiny", "--executor", "inline")
+    run = sweep_of(project, "tiny", "--executor", executor)
     run.wait_for(lambda: has_checkpoint(project))
     run.process.send_signal(signal.SIGTERM)
 
     assert run.end() == 130
-    assert "interrupted" in run.said()
+    assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
 
 
 def test_a_killed_driver_without_ray_goes_on_to_the_same_tables(
