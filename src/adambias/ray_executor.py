@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 10.0
 """Seconds a trial trains between two reports to the driver."""
+WAIT_SECONDS = 60.0
+"""Seconds without a running trial after which the wait is told, and told again."""
 PAUSE_SECONDS = 5.0
 """Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
@@ -102,7 +104,14 @@ class _Reports(_StaysHere, tune.Callback):
     """Brings Tune's events to the board."""
 
     def __init__(self, board: Board) -> None:
-        self._board = board
+        self._board, self._heard = board, time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._heard < WAIT_SECONDS:
+            return
+        self._heard = time.monotonic()
+        if not any(trial.status == "RUNNING" for trial in trials):
+            self._board.say("no trial has a worker: Ray starts one, or waits for a node with room")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._board.start(_key(trial))
@@ -122,6 +131,7 @@ class _Reports(_StaysHere, tune.Callback):
         self._board.fail(_key(trial), _reason(trial))
 
     def _take(self, trial: Any, result: dict[str, Any]) -> None:
+        self._heard = time.monotonic()
         if result.get("status") == "failed":
             self._board.fail(_key(trial), result["reason"])
         elif "status" in result:
@@ -182,16 +192,18 @@ def _key(trial: Any) -> str:
 
 
 def _reason(trial: Any) -> str:
-    return reason_of(trial.get_error() or "its worker was lost")
+    """Return the last line of what Tune has written down of the trial's failures."""
+    return reason_of(Path(trial.error_file).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def _connection(board: Board) -> Iterator[None]:
     """Join or start Ray; one that runs already in this process is used and left."""
+    # The board and error.txt tell of failures; Tune would show each one's trace besides.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
         return
-    logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:

@@ -82,8 +82,7 @@ class TrialRun:
         OSError
             If the ledger cannot be written; nothing finished is lost.
         """
-        outcome = self.ledger.done(self.job.key)
-        if outcome is not None and self.ledger.damaged(self.job.key) is None:
+        if (outcome := self._finished_elsewhere()) is not None:
             return self.progress() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         end = time.monotonic() + seconds
         while time.monotonic() < end and next(self.training, None) is not None:
@@ -91,9 +90,15 @@ class TrialRun:
                 self.save()
         if self.training.status == "running":
             self.ledger.save_progress(self.job.key, self.progress())
-        else:
+        elif self._finished_elsewhere() is None:
             self._finish()
         return self.progress()
+
+    def _finished_elsewhere(self) -> dict[str, Any] | None:
+        """Return what another driver's worker, which was faster, has written."""
+        outcome = self.ledger.done(self.job.key)
+        whole = outcome is not None and self.ledger.damaged(self.job.key) is None
+        return outcome if whole else None
 
     def save(self) -> None:
         """Write checkpoint, history and log of an unfinished trial."""

@@ -200,12 +200,10 @@ def test_a_store_that_is_full_or_read_only_ends_the_sweep_and_the_next_one_goes_
     assert any("goes on from" in log for log in logs)
 
 
-def test_what_does_not_belong_into_the_store_is_named_and_kept(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
-    run_inline("tiny")
-    monkeypatch.undo()
+def test_what_does_not_belong_into_the_store_is_named_and_kept(project: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+        run_inline("tiny")
     (project / "runs" / "notes.txt").write_text("mine")
     others = written(project / "runs")
     plan = run_inline("tiny")
