@@ -78,15 +78,15 @@ def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
 
 def caption(tables: Tables) -> str:
     """Say how far each flow strays."""
-    errors = tables.json("bilinear.json")["path_errors"]
-    panels = list(dict.fromkeys(each["panel"] for each in errors))
+    summary = tables.json("bilinear.json")
     words = []
-    for letter, panel in zip("abcdefgh", panels, strict=False):
-        far = {each["kind"]: each["error"] for each in errors if each["panel"] == panel}
-        words.append(f"({letter}) {far['leading_order']:.2g} and {far['modified']:.2g}")
+    for panel, case in summary["settings"]["paths"].items():
+        far = {row["kind"]: row["error"] for row in summary["path_errors"] if row["panel"] == panel}
+        title = case["title"].replace("beta", "β").replace("epsilon", "ε")
+        words.append(f"{title} {far['leading_order']:.2g} and {far['modified']:.2g}")
     return (
         "Adam with its leading-order and its modified flow from the same start, and the distances "
-        f"from Adam over time. Largest distance of the two flows: {', '.join(words)}."
+        f"from Adam over time. Largest distance of the two flows: {'; '.join(words)}."
     )
 
 

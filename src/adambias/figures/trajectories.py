@@ -47,7 +47,7 @@ def landscape(ax: Axes, summary: dict[str, Any], epsilon: float, levels: int = 1
         theta2,
         values,
         inside,
-        colors="#b5b5b5",
+        colors="#9c9c9c",
         linewidths=0.4,
         linestyles="solid",
         zorder=1,
