@@ -362,6 +362,6 @@ def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
 
 
 def _check_step_size(h: Number) -> None:
-    allowed = bool((h >= 0).all()) if isinstance(h, Tensor) else 0 <= h < math.inf
+    allowed = torch.all((torch.as_tensor(h) >= 0) & (torch.as_tensor(h) < math.inf))
     if not allowed:
         raise ConfigError("h", h, "must be >= 0 and finite")

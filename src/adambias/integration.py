@@ -409,8 +409,7 @@ def _slope(step_sizes: Sequence[float], errors: Sequence[float]) -> float:
 def _check_run(
     losses: tuple[Loss, ...], theta0: Tensor, h: Number, n_steps: int, every: int
 ) -> None:
-    positive = bool((h > 0).all()) if isinstance(h, Tensor) else 0 < h < math.inf
-    if not positive:
+    if not torch.all((torch.as_tensor(h) > 0) & (torch.as_tensor(h) < math.inf)):
         raise ConfigError("h", h, "must be > 0 and finite")
     if n_steps < 0 or n_steps != int(n_steps):
         raise ConfigError("n_steps", n_steps, "must be an integer >= 0")

@@ -47,11 +47,6 @@ def test_no_minimum_has_a_smaller_norm_than_the_one_marked():
     assert sum(marked) <= along.min()
 
 
-def test_table_1_of_the_documentation_is_the_one_computed():
-    table = bilinear.table1_markdown(bilinear.table1_cells(SETTINGS.table1))
-    assert table in (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
-
-
 def test_the_atlas_is_the_errors_of_single_runs():
     table = bilinear.atlas(Atlas(size=3, largest=0.9, epsilon=0.1, h=0.02, horizon=0.4), SETTINGS)
     assert len(table) == 9

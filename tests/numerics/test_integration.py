@@ -148,6 +148,8 @@ def _order(loss=LOSS, start=START, step_sizes=(0.01, 0.005), horizon=0.1):
         (lambda: _order(step_sizes=(0.01, -0.01)), "must be > 0"),
         (lambda: _order(step_sizes=(0.03, 0.01)), "must divide the horizon"),
         (lambda: ab.iterate(ADAM, LOSS, START, 0.0, 5), "h = 0.0"),
+        (lambda: ab.iterate(ADAM, LOSS, START, torch.tensor([[torch.inf]]), 5), "h = tensor"),
+        (lambda: ab.modified_flow(ADAM, LOSS, torch.tensor([[torch.inf]])), "h = tensor"),
         (lambda: ab.iterate(ADAM, LOSS, START, 0.1, -5), "n_steps = -5"),
         (lambda: ab.iterate(ADAM, LOSS, START, 0.1, 5, every=2), "must divide n_steps"),
         (lambda: ab.iterate(ADAM, LOSS, torch.tensor([1, 2]), 0.1, 5), "floating-point"),
