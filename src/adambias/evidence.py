@@ -7,22 +7,35 @@ and figures that ``dvc repro`` would make at that scale, without the data they w
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from adambias import analysis, figures, report
 from adambias.config import Params
 from adambias.errors import LedgerError
 from adambias.ledger import Ledger
 from adambias.plan import make_plan
+from adambias.results import write_text
 from adambias.tables import collect
 
 FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
 """Those that are drawn from trainings."""
+_CLAIM = ("sentence", "source", "paper", "found", "value", "low", "high", "n", "verdict")
+_TRIAL = (
+    *("trial", "grid", "model", "h", "beta1", "beta2", "seed", "epochs_done", "regime"),
+    *("peak_perturbed_one_norm", "best_test_accuracy", "final_train_loss", "seconds"),
+)
 
 
 def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     """Write ``tables/``, ``figures/`` and ``report.html`` beside a folder's ``ledger/``.
+
+    ``tables/README.md`` shows the claims and the trials by their keys in the ledger.
 
     Parameters
     ----------
@@ -51,7 +64,25 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     with tempfile.TemporaryDirectory() as sweeps:
         collect(plan, ledger, Path(sweeps))
         analysis.run(params.scale.analyse, sweeps, tables, law=False)
+    write_text(_pages(tables), tables / "README.md")
     figures.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
     report.run(
         tables, pictures, folder / "report.html", scale=params.name, analyse=params.scale.analyse
     )
+
+
+def _pages(tables: Path) -> str:
+    claims = json.loads((tables / "claims.json").read_text(encoding="utf-8"))
+    trials = pd.read_parquet(tables / "trials.parquet", columns=list(_TRIAL))
+    rows: list[dict[str, Any]] = trials.to_dict("records")  # type: ignore[assignment]
+    return f"# Claims\n\n{_table(_CLAIM, claims)}\n# Trials\n\n{_table(_TRIAL, rows)}"
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [[_word(row[name]) for name in names] for row in rows]
+    heads = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [*heads, *cells])
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
