@@ -132,7 +132,7 @@ def path_table(settings: Bilinear, name: str, case: FlowCase) -> pd.DataFrame:
     adam = iterate(rule, loss, start, case.h, n_steps)
     runs = {"adam": adam}
     for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, case.h)):
-        runs[flow.name] = integrate(flow, start, case.h, n_steps, substeps=2)
+        runs[flow.name] = integrate(flow, start, case.h, n_steps)
     point = {"beta1": case.beta1, "beta2": case.beta2, "epsilon": case.epsilon, "h": case.h}
     return pd.concat(
         _rows(name, kind, path, point, settings, (path - adam).norm(dim=-1))
