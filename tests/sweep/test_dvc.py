@@ -42,8 +42,10 @@ def _free_port() -> int:
 
 
 @pytest.fixture
-def nodes() -> Iterator[tuple[str, list[psutil.Popen]]]:
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[psutil.Popen]]]:
     """Start a head and a worker as two commands; return the address and both processes."""
+    # Unset, `ray start` asks for a token where there is one, and a driver sends none.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # A longer path would not fit a socket.
     address = f"127.0.0.1:{_free_port()}"
     common = ["--block", "--num-cpus=1", "--object-store-memory=80000000"]
