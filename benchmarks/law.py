@@ -67,8 +67,9 @@ def stages() -> None:
     data = ab.load_dataset(scale.netflow.dataset, train_size=400)
     with tempfile.TemporaryDirectory() as folder:
         taken = seconds(lambda: bilinear.run(scale.bilinear, folder, workers=2))
-        print(f"stage bilinear, orders in 2 processes: {taken:.1f} s")
-        print(f"stage netflow: {seconds(lambda: netflow.run(scale.netflow, data, folder)):.1f} s")
+        print(f"stage bilinear, in 2 processes: {taken:.1f} s")
+        taken = seconds(lambda: netflow.run(scale.netflow, data, folder, workers=2))
+        print(f"stage netflow, in 2 processes: {taken:.1f} s")
 
 
 @click.command(help=__doc__)

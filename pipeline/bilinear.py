@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 from adambias import bilinear
 from adambias.config import load_params
 from adambias.stage import run_stage
@@ -11,7 +9,6 @@ from adambias.stage import run_stage
 
 def main() -> None:
     """Compute trajectories, errors, orders and the atlas."""
-    torch.set_num_threads(1)  # small tensors: a second thread costs more than it brings
     bilinear.run(load_params().scale.bilinear, "results", workers=os.cpu_count() or 1)
 
 

@@ -1,5 +1,7 @@
 """Stage ``netflow``: the law on a real network."""
 
+import os
+
 from adambias import netflow
 from adambias.config import load_params
 from adambias.data import load_dataset
@@ -13,7 +15,8 @@ def main() -> None:
     settings = params.scale.netflow
     if settings is None:
         raise ConfigError("netflow", None, "is missing from the scale's file")
-    netflow.run(settings, load_dataset(settings.dataset, root=params.data_root), "results")
+    data = load_dataset(settings.dataset, root=params.data_root)
+    netflow.run(settings, data, "results", workers=os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Stage ``network_correction``: the law's memory correction against a network's own."""
 
-import torch
+import os
 
 from adambias import network_correction
 from adambias.config import load_params
@@ -11,14 +11,12 @@ from adambias.stage import run_stage
 
 def main() -> None:
     """Chart the correction over networks and hyperparameters."""
-    torch.set_num_threads(1)  # small tensors: a second thread costs more than it brings
     params = load_params()
     settings = params.scale.network_correction
     if settings is None:
         raise ConfigError("network_correction", None, "is missing from the scale's file")
-    network_correction.run(
-        settings, load_dataset(settings.dataset, root=params.data_root), "results"
-    )
+    data = load_dataset(settings.dataset, root=params.data_root)
+    network_correction.run(settings, data, "results", workers=os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

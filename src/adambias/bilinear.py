@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from adambias.errors import ConfigError, choose_from
 from adambias.flows import Losses, correction, gradient, leading_order_flow, modified_flow
 from adambias.integration import integrate, iterate, observed_order
 from adambias.metrics import perturbed_one_norm
+from adambias.parallel import run_all
 from adambias.results import write_json, write_parquet, write_text
 
 ATLAS_COLUMNS = ("beta1", "beta2", "leading_error", "modified_error", "ratio")
@@ -40,7 +40,7 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
         Folder for ``bilinear.json`` (settings, orders, arrivals, figure 1's curves),
         ``bilinear.parquet`` (trajectories), ``atlas.parquet``, ``table1.json``, ``table1.md``.
     workers : int
-        Processes to measure the orders in, which is most of the work.
+        Processes to compute in.
 
     Returns
     -------
@@ -48,23 +48,39 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
         The content of ``bilinear.json``.
     """
     out = Path(out_dir)
-    fans = pd.concat(fan_table(settings, name, fan) for name, fan in settings.fans.items())
-    paths = pd.concat(path_table(settings, name, case) for name, case in settings.paths.items())
+    done = run_all(_calls(settings), workers)
+    fans, paths = (
+        pd.concat(done[what, name] for name in cases)
+        for what, cases in (("fan", settings.fans), ("path", settings.paths))
+    )
     summary = {
         "settings": dataclasses.asdict(settings),
         "smallest_norm": smallest_norm_point(settings.x, settings.y),
         "penalty": penalty_curves(settings.penalty),
         "arrivals": arrivals(fans),
         "path_errors": path_errors(paths),
-        "orders": orders(settings, workers),
+        "orders": [report for (what, *_), report in done.items() if what == "order"],
     }
     table1 = table1_cells(settings.table1)
     write_parquet(pd.concat([fans, paths], ignore_index=True), out / "bilinear.parquet")
-    write_parquet(atlas(settings.atlas, settings), out / "atlas.parquet")
+    write_parquet(done["atlas",], out / "atlas.parquet")
     write_json(table1, out / "table1.json")
     write_text(table1_markdown(table1), out / "table1.md")
     write_json(summary, out / "bilinear.json")
     return summary
+
+
+def _calls(settings: Bilinear) -> dict[tuple[str, ...], Callable[[], Any]]:
+    """Return all that takes time, by what and of which case."""
+    calls: dict[tuple[str, ...], Callable[[], Any]] = {}
+    calls["atlas",] = partial(atlas, settings.atlas, settings)
+    for name, fan in settings.fans.items():
+        calls["fan", name] = partial(fan_table, settings, name, fan)
+    for name, case in settings.paths.items():
+        calls["path", name] = partial(path_table, settings, name, case)
+    for each in _orders(settings):
+        calls["order", *each] = partial(order, settings, *each)
+    return calls
 
 
 def penalty(
@@ -210,21 +226,13 @@ def _losses_and_starts(settings: Bilinear) -> dict[str, tuple[Losses, Tensor]]:
 LOSSES = ("bilinear", "tanh_mlp", "double_wells", "bilinear_batches")
 
 
-def orders(settings: Bilinear, workers: int = 1) -> list[dict[str, Any]]:
-    """Return the observed orders of every rule on every loss, with all settings."""
-    known = _losses_and_starts(settings)
-    for name in settings.orders.losses:
-        if name not in known:
+def _orders(settings: Bilinear) -> Iterator[tuple[str, str]]:
+    """Yield every loss with every rule whose orders are measured on it."""
+    for name, case in settings.orders.losses.items():
+        if name not in LOSSES:
             raise ConfigError("orders.losses", name, choose_from(LOSSES, name))
-    names = [
-        (loss, label)
-        for loss, case in settings.orders.losses.items()
-        for label in case.rules or settings.orders.rules
-    ]
-    if workers == 1:
-        return [order(settings, *each) for each in names]
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        return list(pool.map(order, itertools.repeat(settings), *zip(*names, strict=True)))
+        for label in case.rules or settings.orders.rules:
+            yield name, label
 
 
 def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:

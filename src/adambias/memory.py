@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import BarycentricInterpolator
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -149,6 +148,8 @@ def _interpolation(chosen: NDArray[np.int64], cycles: NDArray[np.int64]) -> NDAr
         return np.ones((len(cycles), 1))
     if len(chosen) == len(cycles):
         return np.eye(len(cycles))
+    from scipy.interpolate import BarycentricInterpolator
+
     return BarycentricInterpolator(chosen, np.eye(len(chosen)))(cycles)
 
 

@@ -10,6 +10,8 @@ the memory terms of the memoryless iteration. P costs one Hessian-vector product
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.func import jvp
@@ -63,4 +65,6 @@ def _memory_term(
         return rule.combine(*estimates, theta)
 
     point = tuple(grad for _ in ages)
-    return jvp(direction, point, tuple(age * curvature for age in ages))[1]
+    with warnings.catch_warnings():  # torch's own forward derivatives use what torch deprecates
+        warnings.simplefilter("ignore", FutureWarning)
+        return jvp(direction, point, tuple(age * curvature for age in ages))[1]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.models.vision_transformer import VisionTransformer
 
 from adambias.errors import ConfigError, choose_from
 
@@ -70,13 +69,88 @@ class Style:
     name_of_norm: str
 
 
+class Block(nn.Module):
+    """A residual block; its layers are named and ordered as torchvision's are.
+
+    Not torchvision's own, whose import takes as long as torch's and half as long again.
+
+    Parameters
+    ----------
+    channels, width : int
+        Channels that come in, and of the convolutions; ``width * expansion`` go out.
+    stride : int
+        2 halves the image.
+    style : Style
+        Normalisation and activation.
+    """
+
+    expansion: ClassVar[int]
+
+    def __init__(self, channels: int, width: int, stride: int, style: Style) -> None:
+        super().__init__()
+        out = width * self.expansion
+        shortcut = None  # made first: it draws its weights before the block's own layers do
+        if stride != 1 or channels != out:
+            conv = nn.Conv2d(channels, out, 1, stride, bias=False)
+            shortcut = nn.Sequential(conv, style.norm(out))
+        self._make_layers(channels, width, stride, style)
+        self.relu = style.activation()
+        self.downsample = shortcut
+
+    def _make_layers(self, channels: int, width: int, stride: int, style: Style) -> None:
+        raise NotImplementedError
+
+    def _shortcut(self, features: Tensor) -> Tensor:
+        return features if self.downsample is None else self.downsample(features)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions (He et al. 2016, figure 5, left)."""
+
+    expansion = 1
+
+    def _make_layers(self, channels: int, width: int, stride: int, style: Style) -> None:
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = style.norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = style.norm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features of shape (N, C, H, W)."""
+        inner = self.relu(self.bn1(self.conv1(features)))
+        inner = self.bn2(self.conv2(inner))
+        return self.relu(inner + self._shortcut(features))
+
+
+class Bottleneck(Block):
+    """A 1x1, a 3x3 and a 1x1 convolution (He et al. 2016, figure 5, right)."""
+
+    expansion = 4
+
+    def _make_layers(self, channels: int, width: int, stride: int, style: Style) -> None:
+        out = width * self.expansion
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = style.norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = style.norm(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.bn3 = style.norm(out)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features of shape (N, C, H, W)."""
+        inner = self.relu(self.bn1(self.conv1(features)))
+        inner = self.relu(self.bn2(self.conv2(inner)))
+        inner = self.bn3(self.conv3(inner))
+        return self.relu(inner + self._shortcut(features))
+
+
 class ResNet(nn.Module):
-    """A residual network with a 3x3 stem and no max-pool, from torchvision's blocks.
+    """A residual network with a 3x3 stem and no max-pool.
 
     Parameters
     ----------
     block : type
-        torchvision's ``BasicBlock`` or ``Bottleneck``.
+        :class:`BasicBlock` or :class:`Bottleneck`.
     depths : sequence of int
         Blocks in each stage; every stage after the first halves the image.
     widths : sequence of int
@@ -91,7 +165,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: type[Block],
         depths: Sequence[int],
         widths: Sequence[int],
         style: Style,
@@ -115,23 +189,10 @@ class ResNet(nn.Module):
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck],
-    channels: int,
-    width: int,
-    depth: int,
-    stride: int,
-    style: Style,
+    block: type[Block], channels: int, width: int, depth: int, stride: int, style: Style
 ) -> nn.Sequential:
-    blocks = []
-    for i in range(depth):
-        step, shortcut = (stride, channels) if i == 0 else (1, width * block.expansion)
-        downsample = None
-        if step != 1 or shortcut != width * block.expansion:
-            conv = nn.Conv2d(shortcut, width * block.expansion, 1, step, bias=False)
-            downsample = nn.Sequential(conv, style.norm(width * block.expansion))
-        unit = block(shortcut, width, step, downsample, norm_layer=style.norm)
-        unit.relu = style.activation()
-        blocks.append(unit)
+    blocks = [block(channels, width, stride, style)]
+    blocks += [block(width * block.expansion, width, 1, style) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
 
 
@@ -140,9 +201,7 @@ def _small_resnet(style: Style, *, blocks: int) -> nn.Module:
     return ResNet(BasicBlock, [blocks] * 3, [16, 32, 64], style)
 
 
-def _deep_resnet(
-    style: Style, *, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int]
-) -> nn.Module:
+def _deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
     """Start as torchvision's own networks do, with normal weights of variance 2 / fan-out."""
     model = ResNet(block, depths, [64, 128, 256, 512], style)
     for module in model.modules():
@@ -170,6 +229,8 @@ def _paper_cnn(style: Style) -> nn.Module:
 
 def _vit_small(style: Style) -> nn.Module:
     """Six layers of width 192 over patches of an eighth of the side; its norm is LayerNorm."""
+    from torchvision.models.vision_transformer import VisionTransformer
+
     if style.image_size % 8:
         raise ConfigError("model", "vit_small", "needs images whose side is a multiple of 8 pixels")
     vit = VisionTransformer(

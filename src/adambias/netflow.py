@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from adambias import losses, rules
-from adambias.config import NetFlow, NetRun
+from adambias.config import NetFlow
 from adambias.data import Dataset
 from adambias.flows import leading_order_flow, modified_flow
 from adambias.integration import integrate, iterate, observed_order
 from adambias.losses import Loss
-from adambias.models import ACTIVATIONS, NORMS, ResNet, Style
+from adambias.models import ACTIVATIONS, NORMS, BasicBlock, ResNet, Style
+from adambias.parallel import run_all
 from adambias.results import write_json, write_parquet
 
 
-def run(settings: NetFlow, data: Dataset, out_dir: str | Path) -> dict[str, Any]:
+def run(
+    settings: NetFlow, data: Dataset, out_dir: str | Path, *, workers: int = 1
+) -> dict[str, Any]:
     """Compute the stage and write its files.
 
     Parameters
@@ -34,21 +37,27 @@ def run(settings: NetFlow, data: Dataset, out_dir: str | Path) -> dict[str, Any]
     out_dir : path
         Folder for ``netflow.json`` (settings, number of parameters, observed orders, largest
         distances) and ``netflow.parquet`` (distances and losses over time).
+    workers : int
+        Processes to compute in.
 
     Returns
     -------
     dict
         The content of ``netflow.json``.
     """
+    calls: dict[tuple[str, str], Callable[[], Any]] = {}
+    for name in settings.runs:
+        calls["run", name] = partial(long_run, settings, data, name)
+    for name in settings.orders:
+        calls["order", name] = partial(order, settings, data, name)
+    done = run_all(calls, workers)
+    runs = pd.concat([done["run", name] for name in settings.runs], ignore_index=True)
     loss, start = network_loss(settings, data)
-    runs = pd.concat(
-        long_run(name, case, loss, start) for name, case in settings.runs.items()
-    ).reset_index(drop=True)
     summary = {
         "settings": dataclasses.asdict(settings),
         "parameters": start.numel(),
         "initial_loss": float(loss(start)),
-        "orders": list(orders(settings, loss, start)),
+        "orders": [done["order", name] for name in settings.orders],
         "runs": largest_distances(runs),
     }
     write_parquet(runs, Path(out_dir) / "netflow.parquet")
@@ -79,23 +88,23 @@ def build(settings: NetFlow, in_channels: int, classes: int) -> nn.Module:
     return ResNet(BasicBlock, [1] * len(settings.widths), settings.widths, style)
 
 
-def orders(settings: NetFlow, loss: Loss, start: Tensor) -> Iterator[dict[str, Any]]:
-    """Yield the observed orders of every rule, with all settings."""
-    for label, case in settings.orders.items():
-        rule = rules.make_rule(case.rule, **case.hyperparameters)
-        step_sizes = [case.horizon / steps for steps in settings.steps]
-        report = observed_order(rule, loss, start, case.horizon, step_sizes)
-        yield {
-            "rule": label,
-            "hyperparameters": case.hyperparameters,
-            "horizon": case.horizon,
-            **dataclasses.asdict(report),
-            "leading_order": report.leading_order,
-            "modified": report.modified,
-        }
+def order(settings: NetFlow, data: Dataset, label: str) -> dict[str, Any]:
+    """Return the observed orders of one rule, with all settings."""
+    case = settings.orders[label]
+    rule = rules.make_rule(case.rule, **case.hyperparameters)
+    step_sizes = [case.horizon / steps for steps in settings.steps]
+    report = observed_order(rule, *network_loss(settings, data), case.horizon, step_sizes)
+    return {
+        "rule": label,
+        "hyperparameters": case.hyperparameters,
+        "horizon": case.horizon,
+        **dataclasses.asdict(report),
+        "leading_order": report.leading_order,
+        "modified": report.modified,
+    }
 
 
-def long_run(name: str, case: NetRun, loss: Loss, start: Tensor) -> pd.DataFrame:
+def long_run(settings: NetFlow, data: Dataset, name: str) -> pd.DataFrame:
     """Follow one rule and both its flows.
 
     Returns
@@ -104,6 +113,8 @@ def long_run(name: str, case: NetRun, loss: Loss, start: Tensor) -> pd.DataFrame
         Columns run, kind, n, t = nh, loss, distance (to the rule, at equal n) and travelled (the
         rule's distance from the start).
     """
+    case = settings.runs[name]
+    loss, start = network_loss(settings, data)
     rule = rules.make_rule(case.rule, **case.hyperparameters)
     path = iterate(rule, loss, start, case.h, case.n_steps)
     tracks = {"rule": path}

@@ -8,8 +8,7 @@ sweeps' settings.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pandas as pd
 
 from adambias.config import NetworkCorrection, Trial
 from adambias.data import Dataset
+from adambias.parallel import run_all
 from adambias.results import write_parquet
 from adambias.training import Training
 
@@ -26,12 +26,14 @@ FIELDS = (
 )
 
 
-def run(settings: NetworkCorrection, data: Dataset, out_dir: str | Path) -> None:
-    """Write ``network_correction.parquet``, the chart, into ``out_dir``."""
-    write_parquet(chart(settings, data), Path(out_dir) / "network_correction.parquet")
+def run(
+    settings: NetworkCorrection, data: Dataset, out_dir: str | Path, *, workers: int = 1
+) -> None:
+    """Write ``network_correction.parquet``, the :func:`chart`, into ``out_dir``."""
+    write_parquet(chart(settings, data, workers), Path(out_dir) / "network_correction.parquet")
 
 
-def chart(settings: NetworkCorrection, data: Dataset) -> pd.DataFrame:
+def chart(settings: NetworkCorrection, data: Dataset, workers: int = 1) -> pd.DataFrame:
     """Measure the correction along each training.
 
     Parameters
@@ -40,6 +42,8 @@ def chart(settings: NetworkCorrection, data: Dataset) -> pd.DataFrame:
         The trainings.
     data : Dataset
         What the networks are trained on.
+    workers : int
+        Processes to train in.
 
     Returns
     -------
@@ -49,7 +53,8 @@ def chart(settings: NetworkCorrection, data: Dataset) -> pd.DataFrame:
         :func:`adambias.memory_correction.measure` gives them.
     """
     few = _first(data, settings.images)
-    return pd.DataFrame(itertools.chain.from_iterable(_along(t, few) for t in settings.trials()))
+    calls = {trial: partial(_along, trial, few) for trial in settings.trials()}
+    return pd.DataFrame([row for rows in run_all(calls, workers).values() for row in rows])
 
 
 def _first(data: Dataset, images: int) -> Dataset:
@@ -64,10 +69,12 @@ def _first(data: Dataset, images: int) -> Dataset:
     )
 
 
-def _along(trial: Trial, data: Dataset) -> Iterator[dict[str, Any]]:
-    """Train, and yield what was measured on the way, but for epoch 0."""
+def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:
+    """Train, and return what was measured on the way, but for epoch 0."""
     fields = {name: getattr(trial, name) for name in FIELDS}
     training = Training(trial, data)
-    for record in training:
-        if record.epoch and record.correction_cosine is not None:
-            yield fields | {"epoch": record.epoch} | training.correction
+    return [
+        fields | {"epoch": record.epoch} | training.correction
+        for record in training
+        if record.epoch and record.correction_cosine is not None
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -49,6 +50,10 @@ class RuleOptimizer(Optimizer):
                 raise ConfigError("rule", rule.name, "must have decays that are numbers")
         self.rule = rule
         super().__init__(params, {"lr": lr})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take a group, as any optimizer does, but without loading torch's compiler for it."""
+        inspect.unwrap(Optimizer.add_param_group)(self, param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -22,15 +22,14 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from adambias.config import Figures
 from adambias.errors import AdambiasError
+from adambias.parallel import run_all
 from adambias.results import write_json
 
 if TYPE_CHECKING:
@@ -181,10 +180,11 @@ def run(
     list of str
         Names of the figures written.
     """
-    tables, out, names = Tables(Path(results_dir), settings), Path(out_dir), list(names)
+    tables, out = Tables(Path(results_dir), settings), Path(out_dir)
     _empty(out)
     rows = []
-    for name, (row, reason) in zip(names, _draw_all(names, tables, out, workers), strict=True):
+    calls = {name: functools.partial(_draw, name, tables, out) for name in names}
+    for name, (row, reason) in run_all(calls, workers).items():
         if reason:
             log.warning("%s %s: %s", name, "is empty" if row else "is left out", reason)
         if row:
@@ -197,19 +197,9 @@ Outcome = tuple[dict[str, Any] | None, str | None]
 """A figure's row of the index, None if it is left out, and what is missing, if anything."""
 
 
-def _draw_all(names: Iterable[str], tables: Tables, out: Path, workers: int) -> Iterator[Outcome]:
-    work = [(name, tables, out) for name in names]
-    if workers == 1:
-        yield from map(_draw_one, work)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_draw_one, work)
-
-
-def _draw_one(work: tuple[str, Tables, Path]) -> Outcome:
+def _draw(name: str, tables: Tables, out: Path) -> Outcome:
     import matplotlib.pyplot as plt
 
-    name, tables, out = work
     plt.switch_backend("agg")
     entry = FIGURES[name]
     try:

@@ -1,0 +1,42 @@
+"""Independent calls in processes of their own, one thread of torch in each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+Name = TypeVar("Name")
+
+
+def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name, Any]:
+    """Make every call, in the order given, and return what each returned.
+
+    Parameters
+    ----------
+    calls : mapping
+        Calls by name, which must pickle; a `functools.partial` of a module's function does. Put
+        long ones first, that none is left alone at the end.
+    workers : int
+        Processes; 1 makes the calls in this one.
+
+    Returns
+    -------
+    dict
+        Results by name, in the order of ``calls``.
+    """
+    if workers == 1:
+        return {name: call() for name, call in calls.items()}
+    with ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool:
+        futures = {name: pool.submit(call) for name, call in calls.items()}
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _use_one_thread() -> None:
+    """Keep the processes from taking each other's cores, whether torch is there yet or not."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
