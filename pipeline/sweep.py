@@ -17,7 +17,8 @@ def main() -> None:
     parser.add_argument("grid")
     grid = parser.parse_args().grid
     params = load_params()
-    plan = sweep.run(params, [grid], confirmed=bool(os.environ.get("ADAMBIAS_YES")))
+    ahead = params.scale.grids if params.scale.resources.train_ahead else ()
+    plan = sweep.run(params, [grid], ahead=ahead, confirmed=bool(os.environ.get("ADAMBIAS_YES")))
     collect(plan, Ledger.open(), Path("results/sweeps"))
 
 

@@ -605,6 +605,9 @@ class Resources:
         Seconds between checkpoints of a trial, the most that a lost worker costs.
     keep_states : bool
         Keep the last state of finished trials, so that more epochs can be added to them.
+    train_ahead : bool
+        Let the first stage ``sweep@<grid>`` that trains go on with what the other grids lack, so
+        that Ray starts once for a whole ``dvc repro``.
     """
 
     cpus_per_trial: Annotated[float, Positive] = 1.0
@@ -614,6 +617,7 @@ class Resources:
     error_budget: Annotated[int, AtLeastOne] = 3
     checkpoint_seconds: Annotated[float, Range(at_least=0)] = 30.0
     keep_states: bool = False
+    train_ahead: bool = False
 
     def __post_init__(self) -> None:
         validate(self)

@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.func import grad, vjp, vmap
+from torch.func import grad, vmap
 
 from adambias import memory
+from adambias.derivatives import derivative, pullback
 from adambias.errors import ConfigError
 from adambias.losses import Loss
 from adambias.rules import Moment, UpdateRule, identity
@@ -237,7 +238,7 @@ def _full_batch_drift(
     rule: UpdateRule, loss: Loss, theta: Tensor, n: int | None, half: float
 ) -> tuple[Tensor, Tensor]:
     """Return f0 and f1 from one gradient and one Hessian-vector product."""
-    g, hessian_product = _pullback(grad(_total(loss, theta)), theta)
+    g, hessian_product = pullback(grad(_total(loss, theta)), theta)
     f0 = -_direction(rule, g, theta)
     (curvature,) = hessian_product(f0)
     ages = [memory.mean_age(decay, n) for decay in rule.decays]
@@ -248,7 +249,7 @@ def _full_batch_drift(
 
     point = (*(g for _ in ages), theta)
     tangent = (*((age + half) * curvature for age in ages), half * f0)
-    return f0, _derivative(direction, point, tangent)
+    return f0, derivative(direction, point, tangent)
 
 
 class _Batches:
@@ -269,7 +270,7 @@ class _Batches:
         self.weights = self.history.weights[:, : len(seen)].to(theta)
         slope, places = grad(_sum_of_batches(seen, theta)), theta.expand(len(seen), *theta.shape)
         if derivatives:
-            self.gradients, self.hessian_products = _pullback(slope, places)
+            self.gradients, self.hessian_products = pullback(slope, places)
         else:
             self.gradients = slope(places)
         self.features = [moment.phi(self.gradients) for moment in rule.moments]
@@ -280,14 +281,14 @@ class _Batches:
         moments = zip(self.rule.moments, self._displacements(half), strict=True)
         tangents = [self._moment_tangent(*each) for each in moments]
         point = (*_averages(self.weights, self.features), self.theta)
-        return -_derivative(self.rule.combine, point, (*tangents, half * self.direction))
+        return -derivative(self.rule.combine, point, (*tangents, half * self.direction))
 
     def _moment_tangent(self, moment: Moment, displacements: Tensor) -> Tensor:
         """Return sum_r phi'(g_r) . (Hessian_r displacement_r)."""
         (curvatures,) = self.hessian_products(displacements)
         if moment.phi is identity:
             return curvatures.sum(0)
-        return _derivative(moment.phi, (self.gradients,), (curvatures,)).sum(0)
+        return derivative(moment.phi, (self.gradients,), (curvatures,)).sum(0)
 
     def _displacements(self, half: float) -> Tensor:
         """Return how far back each moment looks to each batch, shape (L, batches, ...).
@@ -311,26 +312,6 @@ def _averages(weights: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
     """Return each moment from its weights (L, ..., batches) and features (batches, ...)."""
     pairs = zip(weights, features, strict=True)
     return [torch.tensordot(weight, feature, dims=1) for weight, feature in pairs]
-
-
-def _derivative(
-    function: Callable[..., Tensor], point: tuple[Tensor, ...], tangent: tuple[Tensor, ...]
-) -> Tensor:
-    """Return the derivative of ``function`` at ``point`` along ``tangent``.
-
-    It is the transpose of the transpose, two reverse sweeps: as fast here as ``torch.func.jvp``,
-    whose first call loads torch's compiler.
-    """
-    value, transpose = _pullback(function, *point)
-    _, forward = _pullback(transpose, torch.zeros_like(value))
-    return forward(tangent)[0]
-
-
-def _pullback(
-    function: Callable[..., Any], *point: Tensor
-) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-    """Return the value and the function from cotangents of it to cotangents of the point."""
-    return vjp(function, *point)  # type: ignore[return-value]
 
 
 def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:

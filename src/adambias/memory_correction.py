@@ -10,12 +10,10 @@ the memory terms of the memoryless iteration. P costs one Hessian-vector product
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
-from torch.func import jvp
 
+from adambias.derivatives import derivative
 from adambias.memory import mean_age
 from adambias.objective import Objective
 from adambias.optimizer import RuleOptimizer
@@ -65,6 +63,4 @@ def _memory_term(
         return rule.combine(*estimates, theta)
 
     point = tuple(grad for _ in ages)
-    with warnings.catch_warnings():  # torch's own forward derivatives use what torch deprecates
-        warnings.simplefilter("ignore", FutureWarning)
-        return jvp(direction, point, tuple(age * curvature for age in ages))[1]
+    return derivative(direction, point, tuple(age * curvature for age in ages))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,14 @@ class Plan:
         """The trials that are not finished, those with a checkpoint first."""
         pending = [job for job in self.jobs if job.key not in self.outcomes]
         return sorted(pending, key=lambda job: job.key not in self.started)
+
+    def lacks(self, name: str) -> bool:
+        """Tell whether a grid has a trial that is not finished."""
+        return any(job.key not in self.outcomes for job in self.grids[name])
+
+    def only(self, names: Iterable[str]) -> Plan:
+        """Return the plan of some of its grids."""
+        return replace(self, grids={name: self.grids[name] for name in names})
 
     def count(self, jobs: Iterable[Job]) -> dict[str, int]:
         """Count trials by state: done, diverged (both finished), to resume, to run."""

@@ -34,6 +34,7 @@ def run(
     params: Params,
     names: Iterable[str],
     *,
+    ahead: Iterable[str] = (),
     executor: Executor = "ray",
     confirmed: bool = False,
     track: bool = True,
@@ -46,6 +47,9 @@ def run(
         The scale's settings.
     names : iterable of str
         Grids to run.
+    ahead : iterable of str
+        Grids whose unfinished trials follow in the same go, if there is anything to run at all.
+        Whether they finish does not decide how this ends.
     executor : {"ray", "inline"}
         Ray Tune, or one trial after the other in this process.
     confirmed : bool
@@ -56,7 +60,7 @@ def run(
     Returns
     -------
     Plan
-        The plan after the sweep, in which every trial is finished.
+        The plan of ``names`` after the sweep, in which every trial is finished.
 
     Raises
     ------
@@ -68,20 +72,32 @@ def run(
     names = list(names)
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, confirmed=confirmed)
-    for line in plan.damaged:
-        logger.warning("%s", line)
     if plan.pending:
-        ledger.initialise()
-        with _terminable(), contextlib.ExitStack() as stack:
-            if track:
-                stack.enter_context(_mirror(ledger, params, plan, names))
-            board = stack.enter_context(Board(plan, title=f"{params.name}: {', '.join(names)}"))
-            _executor(executor)(_orders(params, plan, ledger), params.scale.resources, board)
+        others = [name for name in ahead if name not in names]
+        if others:
+            plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
+            plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
+        failed = _run_plan(params, plan, ledger, executor, track)
         plan = make_plan(params, names, ledger, confirmed=True)
-        _refuse_unfinished(plan, ledger, board.failed)
+        _refuse_unfinished(plan, ledger, failed)
     elif track:
         _catch_up(ledger, params, plan)
     return plan
+
+
+def _run_plan(
+    params: Params, plan: Plan, ledger: Ledger, executor: Executor, track: bool
+) -> Mapping[str, str]:
+    """Run what a plan leaves to do and return why trials failed, by key."""
+    for line in plan.damaged:
+        logger.warning("%s", line)
+    ledger.initialise()
+    with _terminable(), contextlib.ExitStack() as stack:
+        if track:
+            stack.enter_context(_mirror(ledger, params, plan, plan.grids))
+        board = stack.enter_context(Board(plan, title=f"{params.name}: {', '.join(plan.grids)}"))
+        _executor(executor)(_orders(params, plan, ledger), params.scale.resources, board)
+    return board.failed
 
 
 def _executor(name: Executor) -> Execute:
@@ -149,16 +165,21 @@ def _run_here(order: Order, board: Board) -> None:
 
 def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
     """Raise unless every trial is finished; show the trace of the first that failed."""
+    keys = {job.key for job in plan.jobs}
+    own = {key: reason for key, reason in failed.items() if key in keys}
+    if len(failed) > len(own):
+        more = len(failed) - len(own)
+        logger.warning("%d trials of other grids failed: their own stages try them again", more)
     if not plan.pending:
         return
     words = f"{len(plan.pending)} of {len(plan.jobs)} trials are not finished"
-    if not failed:
+    if not own:
         raise SweepError(f"{words}: run the same command again to go on")
-    key, reason = next(iter(failed.items()))
+    key, reason = next(iter(own.items()))
     trace = ledger.text(key, "error.txt").strip() or reason
     logger.error("the first trial to fail, %s:\n%s", key, trace)
     raise SweepError(
-        f"{words}, {len(failed)} failed, the first was {ledger.store.where(key)} ({reason}): mend "
+        f"{words}, {len(own)} failed, the first was {ledger.store.where(key)} ({reason}): mend "
         "it, then run the same command again"
     )
 

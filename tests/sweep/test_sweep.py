@@ -131,6 +131,31 @@ def test_a_killed_driver_without_ray_goes_on_to_the_same_tables(
     assert tables(project, "beta2") == undisturbed
 
 
+def test_other_grids_trained_ahead_do_not_decide_how_a_sweep_ends(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_bug(project)
+    monkeypatch.syspath_prepend(str(project))
+    change(project, "trial", rule="adam")
+    broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0]}}
+    change(project, "grids", broken=broken, two={"axes": {"beta2": [0.5], "seed": [0, 1]}})
+    params, ledger = load_params(), Ledger.open()
+
+    plan = sweep.run(
+        params, ["tiny"], ahead=["broken", "tiny", "two"], executor="inline", track=False
+    )
+
+    assert list(plan.grids) == ["tiny"]
+    assert not plan.pending
+    assert "1 trials of other grids failed: their own stages try them again" in caplog.text
+    after = make_plan(params, ["two", "broken"], ledger)
+    assert not after.lacks("two")
+    assert after.lacks("broken")
+    before = written(project / "runs")
+    sweep.run(params, ["tiny"], ahead=["broken"], executor="inline", track=False)
+    assert before == written(project / "runs"), "with nothing to run for itself it trains nothing"
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")
