@@ -6,7 +6,8 @@ laptop scale, and each of them once more when nothing is left to do.
 Run from the project's root, after ``make setup``::
 
     python benchmarks/sweep.py --trials 1000      # trials of one epoch, some minutes
-    python benchmarks/sweep.py --grid regimes     # a grid of the laptop scale, with MLflow
+    python benchmarks/sweep.py --grid regimes     # grids of the laptop scale, with MLflow
+    python benchmarks/sweep.py --grid all
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def make_project(folder: Path, change: dict[str, Any]) -> Params:
     return params
 
 
-def time_sweep(folder: Path, grid: str, *options: str) -> float:
+def time_sweep(folder: Path, grids: list[str], *options: str) -> float:
     """Return the wall time of ``adambias sweep`` in seconds, start of the process included."""
     local = {"ADAMBIAS_STORE": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "adambias.cli", "sweep", grid, *options]
+    command = [sys.executable, "-m", "adambias.cli", "sweep", *grids, *options]
     began = time.perf_counter()
     subprocess.run(
         command, cwd=folder, env={**os.environ, **local}, check=True, stdout=subprocess.DEVNULL
@@ -57,9 +58,9 @@ def time_sweep(folder: Path, grid: str, *options: str) -> float:
     return time.perf_counter() - began
 
 
-def training_seconds(params: Params, folder: Path, grid: str) -> list[float]:
-    """Return how long each trial of a finished grid trained."""
-    plan = make_plan(params, [grid], Ledger.open(folder / "runs"))
+def training_seconds(params: Params, folder: Path, grids: list[str]) -> list[float]:
+    """Return how long each trial of finished grids trained."""
+    plan = make_plan(params, grids, Ledger.open(folder / "runs"))
     return [float(outcome["seconds"]) for outcome in plan.outcomes.values()]
 
 
@@ -71,9 +72,9 @@ def measure_overhead(trials: int, folder: Path) -> None:
         "grids": {"many": {"axes": {"seed": list(range(trials))}}},
     }
     params = make_project(folder, change)
-    wall = time_sweep(folder, "many", "--no-track")
-    again = time_sweep(folder, "many", "--no-track")
-    training = training_seconds(params, folder, "many")
+    wall = time_sweep(folder, ["many"], "--no-track")
+    again = time_sweep(folder, ["many"], "--no-track")
+    training = training_seconds(params, folder, ["many"])
     at_once = slots(params.scale.resources)
     overhead = (wall - sum(training) / at_once) / trials
     print(f"{trials} trials on {at_once} slots: {wall:.1f} s, of training {sum(training):.1f} s")
@@ -81,15 +82,16 @@ def measure_overhead(trials: int, folder: Path) -> None:
     print(f"the same again, nothing left to do: {again:.2f} s")
 
 
-def measure_grid(grid: str, folder: Path) -> None:
-    """Run a grid of the laptop scale with MLflow, and print its wall time against the trainings."""
+def measure_grids(grids: list[str], folder: Path) -> None:
+    """Sweep grids of the laptop scale with MLflow, and print wall time against the trainings."""
     params = make_project(folder, {})
-    wall = time_sweep(folder, grid)
-    again = time_sweep(folder, grid)
-    training = training_seconds(params, folder, grid)
+    grids = list(params.scale.grids) if grids == ["all"] else grids
+    wall = time_sweep(folder, grids)
+    again = time_sweep(folder, grids)
+    training = training_seconds(params, folder, grids)
     at_once = slots(params.scale.resources)
     floor = sum(training) / at_once
-    print(f"{grid}: {len(training)} trials on {at_once} slots, {wall:.1f} s")
+    print(f"{', '.join(grids)}: {len(training)} trials on {at_once} slots, {wall:.1f} s")
     print(
         f"training / slots: {floor:.1f} s; allowed 1.15 x that + 15 s = {1.15 * floor + 15:.1f} s"
     )
@@ -101,12 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--trials", type=int, help="trials of one epoch each")
-    what.add_argument("--grid", help="a grid of the laptop scale")
+    what.add_argument("--grid", nargs="+", help="grids of the laptop scale, or all")
     arguments = parser.parse_args()
     print(f"{machine()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="adambias-sweep-") as name:
         if arguments.grid:
-            measure_grid(arguments.grid, Path(name))
+            measure_grids(arguments.grid, Path(name))
         else:
             measure_overhead(arguments.trials, Path(name))
 

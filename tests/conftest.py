@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +28,22 @@ def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text("scale: smoke\n")
     (folder / ".gitignore").write_text("/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
     identity = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
-    _run(folder, "git", "init", "-q")
-    _run(folder, "dvc", "init", "-q")
-    _run(folder, "git", "add", "-A")
-    _run(folder, "git", *identity, "commit", "-q", "-m", "a project at smoke scale")
-    _run(folder, "dvc", "repro", "report")
+    run_in(folder, "git", "init", "-q")
+    run_in(folder, "dvc", "init", "-q")
+    run_in(folder, "git", "add", "-A")
+    run_in(folder, "git", *identity, "commit", "-q", "-m", "a project at smoke scale")
+    run_in(folder, "dvc", "repro", "report")
     return folder
 
 
-def _run(folder: Path, *command: str) -> None:
+@pytest.fixture(scope="session")
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give ``run(folder, *command, check=True)``; the folder's own sources are what runs."""
+    return run_in
+
+
+def run_in(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in a copy of the project, without the settings of whoever runs the tests."""
     dropped = ("ADAMBIAS_", "MLFLOW_", "RAY_", "PYTHONPATH")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -44,8 +51,9 @@ def _run(folder: Path, *command: str) -> None:
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=580
     )
-    if done.returncode:
+    if check and done.returncode:
         pytest.fail(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from adambias.flows import Losses, correction, gradient, leading_order_flow, mod
 from adambias.integration import integrate, iterate, observed_order
 from adambias.metrics import perturbed_one_norm
 from adambias.parallel import run_all
-from adambias.results import write_json, write_parquet, write_text
+from adambias.results import markdown_table, write_json, write_parquet, write_text
 
 ATLAS_COLUMNS = ("beta1", "beta2", "leading_error", "modified_error", "ratio")
 PENALTY_POINTS = 201
@@ -347,11 +347,9 @@ def table1_markdown(cells: list[dict[str, Any]]) -> str:
     pairs = dict.fromkeys((cell["beta1"], cell["beta2"]) for cell in cells)
     epsilons = dict.fromkeys((cell["epsilon"], cell["epsilon_value"]) for cell in cells)
     head = ["", *(f"ε {name} ({value:g})" for name, value in epsilons)]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for beta1, beta2 in pairs:
         order = "≥" if beta1 >= beta2 else "<"
         row = [c for c in cells if (c["beta1"], c["beta2"]) == (beta1, beta2)]
-        lines.append(
-            [f"β {order} ρ ({beta1:g}, {beta2:g})", *(_WORDS[c["penalised"]] for c in row)]
-        )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        rows.append([f"β {order} ρ ({beta1:g}, {beta2:g})", *(_WORDS[c["penalised"]] for c in row)])
+    return markdown_table(head, rows)

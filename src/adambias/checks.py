@@ -45,8 +45,9 @@ class Range:
         return " and ".join(f"{word} {bound:g}" for word, bound in given)
 
 
+AtLeastOne = Range(at_least=1)
 Positive = Range(above=0)
-Decay = Range(at_least=0, below=1)
+Decay = Fraction = Range(at_least=0, below=1)
 
 
 @dataclass(frozen=True)

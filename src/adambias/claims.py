@@ -93,7 +93,7 @@ def _number(value: Any) -> str:
 def judge(evidence: Evidence, *, law: bool = True) -> list[Claim]:
     """Return every claim, in the order of the paper; without ``law`` those about trainings."""
     on_law = bilinear_claims(evidence.bilinear, evidence.table1, evidence.settings.verdict)
-    makers = (_figure4, _figure5, _figure6, _step_size)
+    makers = (_figures4_and_5, _figure6, _step_size)
     return (on_law if law else []) + [claim for make in makers for claim in make(evidence)]
 
 
@@ -163,42 +163,24 @@ def _direction(value: float, directions: tuple[str, str]) -> str:
     return directions[0] if value > 0 else directions[1] if value < 0 else "level"
 
 
-def _figure4(evidence: Evidence) -> list[Claim]:
-    points = evidence.usable("beta2", "beta2")
-    points = points.assign(x=log_distance(points["beta2"]))
-    norm = {
-        "key": "fig4_norm",
-        "source": "figure 4, section 6",
-        "sentence": "Raising beta2 raises the perturbed one-norm of the gradient.",
-    }
-    accuracy = {
-        "key": "fig4_accuracy",
-        "source": "figure 4, section 6",
-        "sentence": "Raising beta2 lowers the test accuracy.",
-    }
-    return [
-        _trend_claim(evidence, points, x="x", quantity="norm", side=1, words=norm),
-        _trend_claim(evidence, points, x="x", quantity="accuracy", side=-1, words=accuracy),
-    ]
-
-
-def _figure5(evidence: Evidence) -> list[Claim]:
-    points = evidence.usable("beta1", "beta1")
-    points = points.assign(x=log_distance(points["beta1"]))
-    norm = {
-        "key": "fig5_norm",
-        "source": "figure 5, section 6",
-        "sentence": "Raising beta1 lowers the perturbed one-norm of the gradient.",
-    }
-    accuracy = {
-        "key": "fig5_accuracy",
-        "source": "figure 5, section 6",
-        "sentence": "Raising beta1 raises the test accuracy.",
-    }
-    return [
-        _trend_claim(evidence, points, x="x", quantity="norm", side=-1, words=norm),
-        _trend_claim(evidence, points, x="x", quantity="accuracy", side=1, words=accuracy),
-    ]
+def _figures4_and_5(evidence: Evidence) -> list[Claim]:
+    claims = []
+    for number, beta, side in ((4, "beta2", 1), (5, "beta1", -1)):
+        points = evidence.usable(beta, beta)
+        points = points.assign(x=log_distance(points[beta]))
+        for quantity, of, sign in (
+            ("norm", "perturbed one-norm of the gradient", side),
+            ("accuracy", "test accuracy", -side),
+        ):
+            words = {
+                "key": f"fig{number}_{quantity}",
+                "source": f"figure {number}, section 6",
+                "sentence": f"Raising {beta} {'raises' if sign > 0 else 'lowers'} the {of}.",
+            }
+            claims.append(
+                _trend_claim(evidence, points, x="x", quantity=quantity, side=sign, words=words)
+            )
+    return claims
 
 
 def _figure6(evidence: Evidence) -> list[Claim]:

@@ -20,7 +20,7 @@ from adambias.config import Params
 from adambias.errors import LedgerError
 from adambias.ledger import Ledger
 from adambias.plan import make_plan
-from adambias.results import write_text
+from adambias.results import markdown_table, write_text
 from adambias.tables import collect
 
 FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
@@ -80,8 +80,7 @@ def _pages(tables: Path) -> str:
 
 def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [[_word(row[name]) for name in names] for row in rows]
-    heads = [[name.replace("_", " ") for name in names], ["---"] * len(names)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [*heads, *cells])
+    return markdown_table([name.replace("_", " ") for name in names], cells)
 
 
 def _word(value: Any) -> str:

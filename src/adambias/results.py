@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,12 @@ def write_json(content: Any, path: Path) -> None:
 def write_text(text: str, path: Path) -> None:
     """Write a text file."""
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adambias.errors import ConfigError, choose_from
@@ -217,14 +217,13 @@ def adam(
     ----------
     Kingma and Ba (2015), Adam: A method for stochastic optimization.
     """
-    return adamw(
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=epsilon,
-        epsilon_placement=epsilon_placement,
-        weight_decay=0.0,
-        bias_correction=bias_correction,
-        _name="adam",
+    _check_decays(beta1=beta1, beta2=beta2)
+    root = _denominator(epsilon, epsilon_placement)
+    return UpdateRule(
+        [Moment(beta1), Moment(beta2, square)],
+        lambda m, nu, theta: m / root(nu),
+        "adam",
+        bias_correction,
     )
 
 
@@ -236,17 +235,16 @@ def adamw(
     epsilon_placement: Placement = "inside",
     weight_decay: Number = 0.01,
     bias_correction: bool = True,
-    _name: str = "adamw",
 ) -> UpdateRule:
     """Adam with decoupled weight decay: Phi = m / sqrt(nu + epsilon) + weight_decay theta."""
-    _check_decays(beta1=beta1, beta2=beta2)
-    root = _denominator(epsilon, epsilon_placement)
-    return UpdateRule(
-        [Moment(beta1), Moment(beta2, square)],
-        _decayed(lambda m, nu, theta: m / root(nu), weight_decay),
-        _name,
-        bias_correction,
+    rule = adam(
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        epsilon_placement=epsilon_placement,
+        bias_correction=bias_correction,
     )
+    return replace(rule, combine=_decayed(rule.combine, weight_decay), name="adamw")
 
 
 def nadam(

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-BIN = Path(sys.executable).parent
+Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.timeout(900)
 PICTURES = {f"figures/fig{i}.{kind}" for i in range(1, 7) for kind in ("png", "svg")}
-
-
-def _run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("ADAMBIAS_", "MLFLOW_", "RAY_"))
-    }
-    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=580
-    )
-    if check and result.returncode:
-        pytest.fail(f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +34,19 @@ def test_every_figure_and_number_is_there(road: Path) -> None:
     assert (road / "mlflow.db").exists()
 
 
-def test_nothing_changed_nothing_runs(road: Path) -> None:
-    again = _run(road, "dvc", "repro", "report")
+def test_one_sweep_trains_what_every_grid_lacks(road: Path) -> None:
+    logs = [log.read_text() for log in (road / "runs").glob("*/log.txt")]
+    workers = {re.search(r"process (\d+)", log)[1] for log in logs}
+    assert len(workers) <= (os.cpu_count() or 1), "reused from the first trial to the last"
+
+
+def test_nothing_changed_nothing_runs(road: Path, run: Run) -> None:
+    again = run(road, "dvc", "repro", "report")
     assert "Running stage" not in again.stdout
-    assert _run(road, "dvc", "status", "report").stdout.strip().endswith("up to date.")
+    assert run(road, "dvc", "status", "report").stdout.strip().endswith("up to date.")
 
 
-def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
+def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path, run: Run) -> None:
     scale = road / "scales/smoke.yaml"
     before = scale.read_text()
     changed = before.replace(
@@ -60,7 +55,7 @@ def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
     assert changed != before
     scale.write_text(changed)
     try:
-        ran = _run(road, "dvc", "repro", "report").stdout
+        ran = run(road, "dvc", "repro", "report").stdout
     finally:
         scale.write_text(before)
     stages = {line.split("'")[1] for line in ran.splitlines() if "Running stage" in line}
@@ -75,13 +70,15 @@ def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path) -> None:
         ("h: 1e-3\n", "h: -1e-3\n", "trial.h = -0.001"),
     ],
 )
-def test_a_bad_value_stops_before_anything_runs(road: Path, old: str, new: str, said: str) -> None:
+def test_a_bad_value_stops_before_anything_runs(
+    road: Path, run: Run, old: str, new: str, said: str
+) -> None:
     scale = road / "scales/smoke.yaml"
     before = scale.read_text()
     results = (road / "results/metrics.json").read_bytes()
     scale.write_text(before.replace(old, new, 1))
     try:
-        result = _run(road, "python", "pipeline/sweep.py", "beta2", check=False)
+        result = run(road, "python", "pipeline/sweep.py", "beta2", check=False)
     finally:
         scale.write_text(before)
     assert result.returncode == 1
@@ -90,7 +87,7 @@ def test_a_bad_value_stops_before_anything_runs(road: Path, old: str, new: str, 
     assert (road / "results/metrics.json").read_bytes() == results
 
 
-def test_damaged_data_stops_a_sweep_with_one_line(road: Path) -> None:
+def test_damaged_data_stops_a_sweep_with_one_line(road: Path, run: Run) -> None:
     file = road / "data/digits/train_labels.npy"
     before = file.read_bytes()
     shutil.copy(file, road / "labels")
@@ -98,7 +95,7 @@ def test_damaged_data_stops_a_sweep_with_one_line(road: Path) -> None:
     file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     code = "import adambias; adambias.load_dataset('digits')"
     try:
-        result = _run(road, "python", "-c", code, check=False)
+        result = run(road, "python", "-c", code, check=False)
     finally:
         file.unlink()
         shutil.move(road / "labels", file)

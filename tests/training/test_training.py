@@ -1,6 +1,7 @@
 import dataclasses
 import multiprocessing
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +29,18 @@ def _values(record):
 
 def _records(trial, data, **keywords):
     return [_values(r) for r in ab.train(trial, data, device="cpu", **keywords)]
+
+
+def test_a_training_loads_neither_torchs_compiler_nor_torchvision():
+    """Both take longer to import than torch, in every worker and notebook."""
+    code = """
+import sys, adambias as ab
+data = ab.load_dataset("digits", train_size=20, test_size=20)
+list(ab.train(ab.Trial(h=1e-3, epochs=2, correction_every=1), data, device="cpu"))
+print({"torch", "torch._dynamo", "torchvision"} & set(sys.modules))
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "{'torch'}\n"
 
 
 def test_records_are_those_of_a_plain_loop_before_each_step(few_digits, quick):

@@ -1,0 +1,54 @@
+"""From ``params.yaml`` and ``scales/<scale>.yaml`` to frozen, validated dataclasses."""
+
+from __future__ import annotations
+
+from adambias.config.analysis import Analyse, Figures, Interval, Regimes, Verdict
+from adambias.config.grids import Grid, NetworkCorrection, Resources
+from adambias.config.law import (
+    Atlas,
+    Bilinear,
+    Fan,
+    FlowCase,
+    NetFlow,
+    NetOrder,
+    NetRun,
+    OrderCase,
+    Orders,
+    Penalty,
+    Table1,
+)
+from adambias.config.prepare import DatasetSpec, Prepare
+from adambias.config.scale import Params, Scale, load_params
+from adambias.config.trial import MODEL_NAMES, RULE_NAMES, SEMANTICS_VERSION, TRIAL_FIELDS, Trial
+
+__all__ = [
+    "MODEL_NAMES",
+    "RULE_NAMES",
+    "SEMANTICS_VERSION",
+    "TRIAL_FIELDS",
+    "Analyse",
+    "Atlas",
+    "Bilinear",
+    "DatasetSpec",
+    "Fan",
+    "Figures",
+    "FlowCase",
+    "Grid",
+    "Interval",
+    "NetFlow",
+    "NetOrder",
+    "NetRun",
+    "NetworkCorrection",
+    "OrderCase",
+    "Orders",
+    "Params",
+    "Penalty",
+    "Prepare",
+    "Regimes",
+    "Resources",
+    "Scale",
+    "Table1",
+    "Trial",
+    "Verdict",
+    "load_params",
+]

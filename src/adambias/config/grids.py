@@ -1,0 +1,190 @@
+"""Sets of trials, and what a trial asks of the machines."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from adambias.checks import AtLeastOne, Positive, Range, build, validate
+from adambias.config.trial import TRIAL_FIELDS, Trial
+from adambias.errors import ConfigError, choose_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A set of trials: the product of ``axes`` over ``base``, less ``exclude``, plus ``trials``.
+
+    Parameters
+    ----------
+    title : str
+        What the grid is for, for people.
+    base : dict
+        Fields every trial of the grid shares, over the scale's ``trial`` section.
+    axes : dict of list
+        Values of each varied field; the grid holds their product.
+    exclude : tuple of dict
+        Combinations left out: a trial that matches every field of an entry.
+    trials : tuple of dict
+        Further trials, each over ``base``.
+    horizon : float, optional
+        Training time n·h; sets ``epochs`` to ``round(horizon / h)``, to compare step sizes at
+        equal time.
+    """
+
+    title: str = ""
+    base: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    exclude: tuple[dict[str, Any], ...] = ()
+    trials: tuple[dict[str, Any], ...] = ()
+    horizon: Annotated[float | None, Positive] = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+        for name, values in self.axes.items():
+            if not values:
+                raise ConfigError(f"axes.{name}", [], "must not be empty, give at least one value")
+        if not self.axes and not self.trials:
+            raise ConfigError("axes", {}, "the grid is empty, give axes or trials")
+        self._refuse_unknown_fields()
+
+    def _refuse_unknown_fields(self) -> None:
+        sections = {"base": self.base, "axes": self.axes}
+        sections |= {f"exclude[{i}]": entry for i, entry in enumerate(self.exclude)}
+        sections |= {f"trials[{i}]": entry for i, entry in enumerate(self.trials)}
+        for section, entries in sections.items():
+            for name, value in entries.items():
+                if name not in TRIAL_FIELDS:
+                    allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
+                    raise ConfigError(f"{section}.{name}", value, allowed)
+                if name == "epochs" and self.horizon is not None:
+                    raise ConfigError(f"{section}.epochs", value, "leave it out: horizon sets it")
+
+    @property
+    def size(self) -> int:
+        """Number of combinations, before ``exclude``; needs no expansion."""
+        product = math.prod(len(v) for v in self.axes.values()) if self.axes else 0
+        return product + len(self.trials)
+
+    def check(self, defaults: Mapping[str, Any]) -> None:
+        """Try every value once, without expanding the product.
+
+        Raises
+        ------
+        ConfigError
+            Naming ``axes.<field>``, ``base.<field>`` or ``trials[i].<field>``.
+        """
+        first = {name: values[0] for name, values in self.axes.items()}
+        places = {name: f"base.{name}" for name in self.base} | {n: f"axes.{n}" for n in first}
+        for name, values in self.axes.items():
+            for value in values:
+                self._trial({**defaults, **self.base, **first, name: value}, places)
+        for i, entry in enumerate(self.trials):
+            places = {n: f"base.{n}" for n in self.base} | {n: f"trials[{i}].{n}" for n in entry}
+            self._trial({**defaults, **self.base, **entry}, places)
+        for i, entry in enumerate(self.exclude):
+            places = {name: f"exclude[{i}].{name}" for name in entry}
+            self._trial({**defaults, **self.base, **first, **entry}, places)
+
+    def expand(self, defaults: Mapping[str, Any]) -> Iterator[Trial]:
+        """Yield the trials, in the order of the axes; a trial met twice is yielded twice."""
+        if self.axes:
+            for values in itertools.product(*self.axes.values()):
+                point = dict(zip(self.axes, values, strict=True))
+                trial = self._trial({**defaults, **self.base, **point}, {})
+                if not any(_matches(trial, entry) for entry in self.exclude):
+                    yield trial
+        for entry in self.trials:
+            yield self._trial({**defaults, **self.base, **entry}, {})
+
+    def _trial(self, values: Mapping[str, Any], places: Mapping[str, str]) -> Trial:
+        values = dict(values)
+        if self.horizon is not None:
+            h = values.get("h")
+            if not isinstance(h, int | float) or h <= 0:
+                raise ConfigError(places.get("h", "h"), h, "must be a number > 0")
+            values["epochs"] = max(1, round(self.horizon / h))
+        try:
+            return build(Trial, values)
+        except ConfigError as error:
+            key = places.get(error.key, f"trial.{error.key}")
+            raise ConfigError(key, error.value, error.allowed) from None
+
+
+def _matches(trial: Trial, entry: Mapping[str, Any]) -> bool:
+    return all(getattr(trial, name) == value for name, value in entry.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkCorrection:
+    """Settings of the stage ``network_correction``: where the memory correction is measured.
+
+    Parameters
+    ----------
+    dataset : str
+        A prepared dataset; its first ``images`` training images are one full batch.
+    images : int
+        Number of images.
+    every : int
+        Epochs between measurements; epoch 0, at which nothing is remembered, has none.
+    grid : Grid
+        The trainings.
+    """
+
+    dataset: str
+    images: Annotated[int, AtLeastOne]
+    every: Annotated[int, AtLeastOne]
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        validate(self)
+        try:
+            self.grid.check(self._fixed)
+        except ConfigError as error:
+            raise error.within("grid.") from None
+
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "correction_every": self.every}
+
+    def trials(self) -> Iterator[Trial]:
+        """Yield the trainings, in the order of the grid's axes."""
+        return self.grid.expand(self._fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial asks of the cluster and how much trouble a sweep bears; no part of a key.
+
+    Parameters
+    ----------
+    cpus_per_trial, gpus_per_trial : float
+        A fraction of a GPU packs several trials on one.
+    max_concurrent : int or None
+        Most trials at a time; None is as many as fit.
+    retries : int
+        Times a trial is restarted after its worker, node or store was lost.
+    error_budget : int
+        Failing trials (a bug, not bad luck) after which the sweep stops.
+    checkpoint_seconds : float
+        Seconds between checkpoints of a trial, the most that a lost worker costs.
+    keep_states : bool
+        Keep the last state of finished trials, so that more epochs can be added to them.
+    train_ahead : bool
+        Let the first stage ``sweep@<grid>`` that trains go on with what the other grids lack, so
+        that Ray starts once for a whole ``dvc repro``.
+    """
+
+    cpus_per_trial: Annotated[float, Positive] = 1.0
+    gpus_per_trial: Annotated[float, Range(at_least=0)] = 0.0
+    max_concurrent: Annotated[int | None, AtLeastOne] = None
+    retries: Annotated[int, Range(at_least=0)] = 3
+    error_budget: Annotated[int, AtLeastOne] = 3
+    checkpoint_seconds: Annotated[float, Range(at_least=0)] = 30.0
+    keep_states: bool = False
+    train_ahead: bool = False
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -1,0 +1,141 @@
+"""A scale: ``params.yaml`` names one, ``scales/<scale>.yaml`` holds it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from adambias.checks import NotEmpty, build, validate
+from adambias.config.analysis import Analyse, Figures
+from adambias.config.grids import Grid, NetworkCorrection, Resources
+from adambias.config.law import Bilinear, NetFlow
+from adambias.config.prepare import Prepare
+from adambias.config.trial import TRIAL_FIELDS
+from adambias.errors import ABSENT, ConfigError, choose_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A scale file: the settings of every stage."""
+
+    prepare: Prepare
+    bilinear: Bilinear
+    netflow: NetFlow | None = None
+    network_correction: NetworkCorrection | None = None
+    trial: dict[str, Any] = field(default_factory=dict)
+    grids: Annotated[dict[str, Grid], NotEmpty()]
+    resources: Resources = field(default_factory=Resources)
+    analyse: Analyse
+    figures: Figures
+
+    def __post_init__(self) -> None:
+        validate(self)
+        for name, value in self.trial.items():
+            if name not in TRIAL_FIELDS:
+                allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
+                raise ConfigError(f"trial.{name}", value, allowed)
+        for name, grid in self.grids.items():
+            try:
+                grid.check(self.trial)
+            except ConfigError as error:
+                where = "" if error.key.startswith("trial.") else f"grids.{name}."
+                raise error.within(where) from None
+            self._refuse_unprepared_grid(name, grid)
+        for section in ("netflow", "network_correction"):
+            settings = getattr(self, section)
+            if settings is not None:
+                self._refuse_unprepared({f"{section}.dataset": settings.dataset})
+
+    def _refuse_unprepared_grid(self, name: str, grid: Grid) -> None:
+        used = {"trial": self.trial, f"grids.{name}.base": grid.base}
+        used |= {f"grids.{name}.trials[{i}]": entry for i, entry in enumerate(grid.trials)}
+        wanted = {f"{where}.dataset": v["dataset"] for where, v in used.items() if "dataset" in v}
+        self._refuse_unprepared(wanted)
+        for dataset in grid.axes.get("dataset", ()):
+            self._refuse_unprepared({f"grids.{name}.axes.dataset": dataset})
+
+    def _refuse_unprepared(self, wanted: Mapping[str, str]) -> None:
+        for key, dataset in wanted.items():
+            if dataset not in self.prepare.datasets:
+                raise ConfigError(key, dataset, choose_from(self.prepare.datasets, dataset))
+
+    def grid(self, name: str) -> Grid:
+        """Return one grid by name.
+
+        Raises
+        ------
+        ConfigError
+            If there is no grid of this name.
+        """
+        if name not in self.grids:
+            raise ConfigError("grid", name, choose_from(self.grids, name))
+        return self.grids[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Everything ``params.yaml`` says: the scale's name, its settings, and their folder."""
+
+    name: str
+    scale: Scale
+    root: Path
+
+    @property
+    def data_root(self) -> Path:
+        """Folder of the prepared datasets: ``ADAMBIAS_DATA``, else ``data`` beside the file."""
+        return Path(os.environ.get("ADAMBIAS_DATA") or self.root / "data").absolute()
+
+
+def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> Params:
+    """Read and validate the parameters.
+
+    Parameters
+    ----------
+    path : path
+        The file with the ``scale`` switch; scale files lie beside it in ``scales/``.
+    scale : str, optional
+        Use this scale instead of the one the file names.
+
+    Raises
+    ------
+    ConfigError
+        With one line that names the file, the key, its value and what is allowed.
+    """
+    path = Path(path)
+    switch = _read_yaml(path)
+    for key in switch:
+        if key != "scale":
+            raise ConfigError(
+                f"{path}: {key}", switch[key], "unknown key, the file holds only scale"
+            )
+    name = scale or switch.get("scale")
+    folder = path.parent / "scales"
+    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"{path}: scale", name, choose_from(known, name))
+    file = folder / f"{name}.yaml"
+    settings = build(Scale, _read_yaml(file), f"{file}: ")
+    return Params(name=str(name), scale=settings, root=path.parent.resolve())
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), ABSENT, "no such file, run from the project's root") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "unknown"
+        allowed = f"is not valid YAML, line {line}: {error.problem}"
+        raise ConfigError(str(path), ABSENT, allowed) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(str(path), ABSENT, f"is not a text in YAML: {line}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(str(path), content, "must hold keys and values")
+    return content
