@@ -29,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: setup ## every figure at the scale of params.yaml
 	dvc repro
 
-test: setup ## the whole test suite
-	pytest
+test: setup ## the whole test suite, in two processes
+	pytest -n 2 --dist loadgroup
 
 soak: setup ## the long tests
 	pytest -m soak

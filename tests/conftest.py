@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "ledgers"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a fixture that takes long, where tests run in several processes."""
+    for item in items:
+        smoke = "smoke_project" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke" if smoke else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which the pipeline has run at smoke scale; change a copy, not this."""

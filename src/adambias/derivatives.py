@@ -16,7 +16,7 @@ def derivative(
     """Return the derivative of ``function`` at ``point`` along ``tangent``.
 
     It is the transpose of the transpose, two reverse sweeps: as fast here as ``torch.func.jvp``,
-    whose first call loads torch's compiler.
+    which warns users of what torch itself deprecates.
     """
     value, transpose = pullback(function, *point)
     _, forward = pullback(transpose, torch.zeros_like(value))

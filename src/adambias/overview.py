@@ -71,7 +71,9 @@ def print_plan(
 
 def _console() -> Console:
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=160, soft_wrap=True)  # a line stays one line in a log
 
 
 def _plan_table(

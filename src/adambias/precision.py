@@ -40,12 +40,12 @@ class Precision:
     def arithmetic(self) -> Iterator[None]:
         """Set TF32 and deterministic algorithms for a while; the process keeps its own settings."""
         matmul = torch.backends.cuda.matmul.allow_tf32
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        deterministic = torch.get_deterministic_debug_mode()
         memory = torch.utils.deterministic
         filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # As use_deterministic_algorithms(True, warn_only=True), which loads torch's compiler.
+        torch.set_deterministic_debug_mode("warn")
         # Filling every new tensor with NaN, its default, would cost a twentieth of the time.
         memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         try:
@@ -55,7 +55,7 @@ class Precision:
                 yield
         finally:
             torch.backends.cuda.matmul.allow_tf32 = matmul
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(deterministic)
             memory.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
