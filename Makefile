@@ -30,7 +30,7 @@ reproduce: setup ## every figure at the scale of params.yaml
 	dvc repro
 
 test: setup ## the whole test suite, in two processes
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 soak: setup ## the long tests
 	pytest -m soak

@@ -10,24 +10,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "ledgers"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a fixture that takes long, where tests run in several processes."""
-    for item in items:
-        smoke = "smoke_project" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("smoke" if smoke else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which the pipeline has run at smoke scale; change a copy, not this."""
-    folder = tmp_path_factory.mktemp("smoke") / "project"
-    folder.mkdir()
+    """A repository in which the pipeline has run at smoke scale; change a copy, not this.
+
+    Tests in several processes share one.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, complete = root / "smoke" / "project", root / "smoke" / "complete"
+    with FileLock(root / "smoke.lock"):
+        if not complete.exists():
+            _run_pipeline(folder)
+            complete.touch()
+    return folder
+
+
+def _run_pipeline(folder: Path) -> None:
+    folder.mkdir(parents=True)
     for name in ("dvc.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("pipeline", "scales", "src", "benchmarks"):
@@ -41,7 +48,6 @@ def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_in(folder, "git", "add", "-A")
     run_in(folder, "git", *identity, "commit", "-q", "-m", "a project at smoke scale")
     run_in(folder, "dvc", "repro", "report")
-    return folder
 
 
 @pytest.fixture(scope="session")
