@@ -21,7 +21,7 @@ from processes import (
 from ray.cluster_utils import Cluster
 
 LOST = "goes on from its last checkpoint"
-LONG = {"epochs": 1500, "eval_every": 100}
+LONG = {"epochs": 3000, "eval_every": 100}
 KILLS = 10
 
 
@@ -29,8 +29,14 @@ def kill_a_worker(run: Running, chance: random.Random) -> None:
     """Kill one of the processes that train, at a random moment, and see that it is noticed."""
     losses = run.said().count(LOST)
     moment(chance, 1.0)
-    run.wait_for(lambda: trial_workers(run.process))
-    chance.choice(trial_workers(run.process)).kill()
+    seen: list[psutil.Process] = []
+
+    def look() -> list[psutil.Process]:
+        seen[:] = trial_workers(run.process)
+        return seen
+
+    run.wait_for(look)
+    chance.choice(seen).kill()
     run.wait_for(lambda: run.said().count(LOST) > losses)
 
 
