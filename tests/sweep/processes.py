@@ -119,7 +119,7 @@ def trial_workers(ancestor: psutil.Process) -> list[psutil.Process]:
     found = []
     for process in ancestor.children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.cmdline()[:1] and "Trainable" in process.cmdline()[0]:
+            if any("Trainable" in word for word in process.cmdline()[:1]):
                 found.append(process)
     return found
 
