@@ -31,7 +31,7 @@ def _records(trial, data, **keywords):
     return [_values(r) for r in ab.train(trial, data, device="cpu", **keywords)]
 
 
-def test_a_training_loads_neither_torchs_compiler_nor_torchvision():
+def test_a_training_loads_neither_torchs_compiler_nor_torchvision(tmp_path):
     """Both take longer to import than torch, in every worker and notebook."""
     code = """
 import sys, adambias as ab
@@ -39,7 +39,8 @@ data = ab.load_dataset("digits", train_size=20, test_size=20)
 list(ab.train(ab.Trial(h=1e-3, epochs=2), data, device="cpu"))
 print({"torch", "torch._dynamo", "torchvision"} & set(sys.modules))
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout == "{'torch'}\n"
 
 
