@@ -9,7 +9,6 @@ are drawn in as many processes as the stage uses.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import resource
 import tempfile
@@ -24,6 +23,7 @@ import pandas as pd
 from adambias import analysis, figures, report
 from adambias.config import Analyse, Figures, Trial
 from adambias.ledger import Job, Ledger
+from adambias.parallel import cores
 from adambias.tables import write_tables
 
 GRIDS = {
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=4000)
     arguments = parser.parse_args()
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{cores()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         ledger = Ledger.open(str(root / "runs"))
@@ -56,7 +56,7 @@ def main() -> None:
 def run(ledger: Ledger, jobs: Mapping[str, list[Job]], root: Path) -> None:
     """Time each step, and all of them."""
     results, pictures = root / "results", root / "figures"
-    workers = os.cpu_count() or 1
+    workers = cores()
     steps: dict[str, Callable[[], object]] = {
         "collect": lambda: collect(ledger, jobs, root / "sweeps"),
         "analyse": lambda: analysis.run(Analyse(), root / "sweeps", results),

@@ -63,7 +63,6 @@ def drifts() -> None:
 def stages() -> None:
     """Run the two stages at laptop scale, into a temporary folder."""
     scale = load_params(Path(__file__).parents[1] / "params.yaml", "laptop").scale
-    assert scale.netflow is not None
     data = ab.load_dataset(scale.netflow.dataset, train_size=400)
     with tempfile.TemporaryDirectory() as folder:
         taken = seconds(lambda: bilinear.run(scale.bilinear, folder, workers=2))

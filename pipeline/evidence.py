@@ -1,11 +1,11 @@
 """Stage ``evidence@<scale>``: tables, verdicts, figures and report of trainings made elsewhere."""
 
 import argparse
-import os
 from pathlib import Path
 
 from adambias import evidence
 from adambias.config import load_params
+from adambias.parallel import cores
 from adambias.stage import run_stage
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("scale")
     scale = parser.parse_args().scale
     params = load_params(scale=scale)
-    evidence.run(params, Path("results") / scale, workers=os.cpu_count() or 1)
+    evidence.run(params, Path("results") / scale, workers=cores())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """Stage ``figures``: every figure, from tables only."""
 
-import os
-
 from adambias import figures
 from adambias.config import load_params
+from adambias.parallel import cores
 from adambias.stage import run_stage
 
 
 def main() -> None:
     """Draw what the tables allow."""
-    figures.run(load_params().scale.figures, "results", "figures", workers=os.cpu_count() or 1)
+    figures.run(load_params().scale.figures, "results", "figures", workers=cores())
 
 
 if __name__ == "__main__":

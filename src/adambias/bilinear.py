@@ -250,9 +250,7 @@ def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:
         "hyperparameters": hyperparameters,
         "decays": list(rule.decays),
         "horizon": horizon,
-        **dataclasses.asdict(report),
-        "leading_order": report.leading_order,
-        "modified": report.modified,
+        **report.to_dict(),
     }
 
 

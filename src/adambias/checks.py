@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -57,9 +57,26 @@ class OneOf:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class NotEmpty:
-    """A list or mapping with at least one entry."""
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """How many entries a list or mapping has."""
+
+    at_least: int
+    at_most: int | None = None
+
+    def holds(self, value: Sized) -> bool:
+        """Tell whether ``value`` has as many."""
+        return self.at_least <= len(value) <= (self.at_most or len(value))
+
+    def __str__(self) -> str:
+        """Return the number in words."""
+        if self.at_least == self.at_most:
+            return f"{self.at_least} entries"
+        return f"at least {self.at_least} {'entry' if self.at_least == 1 else 'entries'}"
+
+
+NotEmpty = Entries(at_least=1)
+Pair = Entries(at_least=2, at_most=2)
 
 
 @functools.cache
@@ -146,8 +163,8 @@ def _apply(rule: Any, value: Any, key: str) -> None:
                 raise ConfigError(key, number, f"must be {rule}")
     elif isinstance(rule, OneOf) and value not in rule.names:
         raise ConfigError(key, value, choose_from(rule.names, value))
-    elif isinstance(rule, NotEmpty) and not value:
-        raise ConfigError(key, list(value), "must not be empty, give at least one entry")
+    elif isinstance(rule, Entries) and not rule.holds(value):
+        raise ConfigError(key, list(value), f"must have {rule}")
 
 
 def _convert_union(options: tuple[Any, ...], value: Any, key: str) -> Any:

@@ -11,8 +11,8 @@ class AdambiasError(Exception):
     """Base of every error a user can mend; the command line prints it as one line."""
 
 
-ABSENT = object()
-"""Stands for the value of what was not given at all."""
+class ABSENT:
+    """Stands for the value of what was not given at all; a class, which pickles as itself."""
 
 
 class ConfigError(AdambiasError, ValueError):
@@ -29,9 +29,15 @@ class ConfigError(AdambiasError, ValueError):
     """
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
+        super().__init__(
+            key, value, allowed
+        )  # All three: an error from another process is pickled.
         self.key, self.value, self.allowed = key, value, allowed
-        given = "" if value is ABSENT else f" = {' '.join(repr(value).split())}"
-        super().__init__(f"{key}{given}: {allowed}")
+
+    def __str__(self) -> str:
+        """Return the one line."""
+        given = "" if self.value is ABSENT else f" = {' '.join(repr(self.value).split())}"
+        return f"{self.key}{given}: {self.allowed}"
 
     def within(self, where: str) -> ConfigError:
         """Return the same error with its key placed under ``where``."""

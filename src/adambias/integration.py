@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -217,6 +218,11 @@ class OrderReport:
     def modified(self) -> float:
         """Order of the modified flow; the theory says 2."""
         return _slope(self.step_sizes, self.modified_errors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, the orders too, for a results file."""
+        orders = {"leading_order": self.leading_order, "modified": self.modified}
+        return dataclasses.asdict(self) | orders
 
 
 def observed_order(

@@ -98,9 +98,7 @@ def order(settings: NetFlow, data: Dataset, label: str) -> dict[str, Any]:
         "rule": label,
         "hyperparameters": case.hyperparameters,
         "horizon": case.horizon,
-        **dataclasses.asdict(report),
-        "leading_order": report.leading_order,
-        "modified": report.modified,
+        **report.to_dict(),
     }
 
 

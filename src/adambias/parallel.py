@@ -38,6 +38,13 @@ def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name,
         return {name: future.result() for name, future in futures.items()}
 
 
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _use_one_thread() -> None:
     """Keep the processes from taking each other's cores, whether torch is there yet or not."""
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adambias.checks import Decay, NotEmpty, OneOf, Positive, Range, build, validate
+from adambias.checks import Decay, Entries, NotEmpty, OneOf, Pair, Positive, Range, build, validate
 from adambias.errors import ConfigError
 
 
@@ -26,9 +26,11 @@ class Outer:
     flag: bool = False
     count: Annotated[int | None, Range(at_least=1)] = None
     share: Annotated[float, Decay] = 0.5
-    values: Annotated[tuple[float, ...], NotEmpty(), Positive] = (1.0,)
+    values: Annotated[tuple[float, ...], NotEmpty, Positive] = (1.0,)
     inner: Inner = field(default_factory=Inner)
     table: dict[str, Inner] = field(default_factory=dict)
+    pair: Annotated[tuple[float, ...], Pair] = (0.0, 1.0)
+    steps: Annotated[tuple[int, ...], Entries(at_least=2)] = (1, 2)
     anything: Any = None
 
     def __post_init__(self) -> None:
@@ -68,7 +70,10 @@ def test_values_are_stored_in_their_canonical_type():
         ({"share": float("nan")}, "share = nan: must be a finite number"),
         ({"share": float("inf")}, "share = inf: must be a finite number"),
         ({"share": None}, "share = None: must be a number"),
-        ({"values": []}, "values = []: must not be empty, give at least one entry"),
+        ({"values": []}, "values = []: must have at least 1 entry"),
+        ({"pair": [1.0]}, "pair = [1.0]: must have 2 entries"),
+        ({"pair": [1.0, 2.0, 3.0]}, "pair = [1.0, 2.0, 3.0]: must have 2 entries"),
+        ({"steps": [1]}, "steps = [1]: must have at least 2 entries"),
         ({"values": 1.0}, "values = 1.0: must be a list"),
         ({"values": "12"}, "values = '12': must be a list"),
         ({"values": [1.0, "a"]}, "values[1] = 'a': must be a number"),

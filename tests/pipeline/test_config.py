@@ -72,7 +72,7 @@ BAD = {
     "not a number": (changed("  h: 1e-3\n", "  h: .nan\n"), "trial.h = nan: must be a finite", ""),
     "no grids": (
         changed(GRIDS, "grids: {}\n\n"),
-        "grids = []: must not be empty",
+        "grids = []: must have at least 1 entry",
         "",
     ),
     "empty grid": (

@@ -137,7 +137,7 @@ class Figures:
         Share of p√ε in the mean norm from which the excess over it gets a panel of its own.
     """
 
-    formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], NotEmpty()] = ("png", "svg", "pdf")
+    formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], NotEmpty] = ("png", "svg", "pdf")
     narrow: bool = True
     floor_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.5
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from adambias.checks import AtLeastOne, Decay, NotEmpty, Positive, Range, validate
+from adambias.checks import AtLeastOne, Decay, Entries, NotEmpty, Pair, Positive, Range, validate
 from adambias.errors import ConfigError, choose_from
+
+Decays = Annotated[tuple[float, ...], Pair, Decay]
+"""beta1 and beta2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +27,11 @@ class Penalty:
     """
 
     epsilon: Annotated[float, Positive]
-    pairs: Annotated[tuple[Annotated[tuple[float, ...], Decay], ...], NotEmpty()]
+    pairs: Annotated[tuple[Decays, ...], NotEmpty]
     span: Annotated[float, Positive]
 
     def __post_init__(self) -> None:
         validate(self)
-        for pair in self.pairs:
-            if len(pair) != 2:
-                raise ConfigError("pairs", list(pair), "must be a pair [beta1, beta2]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class Fan:
         Length of time n·h.
     """
 
-    beta1: Annotated[tuple[float, ...], NotEmpty(), Decay]
-    beta2: Annotated[tuple[float, ...], NotEmpty(), Decay]
-    h: Annotated[tuple[float, ...], NotEmpty(), Positive]
+    beta1: Annotated[tuple[float, ...], NotEmpty, Decay]
+    beta2: Annotated[tuple[float, ...], NotEmpty, Decay]
+    h: Annotated[tuple[float, ...], NotEmpty, Positive]
     epsilon: Annotated[float, Positive]
     horizon: Annotated[float, Positive]
 
@@ -109,15 +109,13 @@ class OrderCase:
     """
 
     horizon: Annotated[float, Positive]
-    steps: Annotated[tuple[int, ...], AtLeastOne]
+    steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
     horizons: dict[str, float] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self)
-        if len(self.steps) < 2:
-            raise ConfigError("steps", list(self.steps), "must hold at least two numbers of steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +133,8 @@ class Orders:
     """
 
     hyperparameters: dict[str, Any]
-    rules: Annotated[dict[str, dict[str, Any]], NotEmpty()]
-    losses: Annotated[dict[str, OrderCase], NotEmpty()]
+    rules: Annotated[dict[str, dict[str, Any]], NotEmpty]
+    losses: Annotated[dict[str, OrderCase], NotEmpty]
 
     def __post_init__(self) -> None:
         validate(self)
@@ -186,7 +184,7 @@ class Table1:
 
     small: Annotated[float, Positive]
     large: Annotated[float, Positive]
-    pairs: Annotated[tuple[Annotated[tuple[float, ...], Decay], ...], NotEmpty()]
+    pairs: Annotated[tuple[Decays, ...], NotEmpty]
     points: Annotated[int, AtLeastOne]
 
     def __post_init__(self) -> None:
@@ -209,18 +207,16 @@ class Bilinear:
 
     x: float
     y: float
-    start: Annotated[tuple[float, ...], NotEmpty()]
+    start: Annotated[tuple[float, ...], Pair]
     penalty: Penalty
-    fans: Annotated[dict[str, Fan], NotEmpty()]
-    paths: Annotated[dict[str, FlowCase], NotEmpty()]
+    fans: Annotated[dict[str, Fan], NotEmpty]
+    paths: Annotated[dict[str, FlowCase], NotEmpty]
     orders: Orders
     atlas: Atlas
     table1: Table1
 
     def __post_init__(self) -> None:
         validate(self)
-        if len(self.start) != 2:
-            raise ConfigError("start", list(self.start), "must be two numbers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,14 +290,12 @@ class NetFlow:
 
     dataset: str
     images: Annotated[int, AtLeastOne]
-    widths: Annotated[tuple[int, ...], NotEmpty(), AtLeastOne]
+    widths: Annotated[tuple[int, ...], NotEmpty, AtLeastOne]
     activation: Literal["gelu", "softplus", "tanh"]
     seed: Annotated[int, Range(at_least=0)] = 0
-    steps: Annotated[tuple[int, ...], AtLeastOne]
-    orders: Annotated[dict[str, NetOrder], NotEmpty()]
-    runs: Annotated[dict[str, NetRun], NotEmpty()]
+    steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
+    orders: Annotated[dict[str, NetOrder], NotEmpty]
+    runs: Annotated[dict[str, NetRun], NotEmpty]
 
     def __post_init__(self) -> None:
         validate(self)
-        if len(self.steps) < 2:
-            raise ConfigError("steps", list(self.steps), "must hold at least two numbers of steps")

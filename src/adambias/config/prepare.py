@@ -32,7 +32,7 @@ class DatasetSpec:
 class Prepare:
     """Datasets to prepare, by name."""
 
-    datasets: Annotated[dict[str, DatasetSpec], NotEmpty()]
+    datasets: Annotated[dict[str, DatasetSpec], NotEmpty]
 
     def __post_init__(self) -> None:
         validate(self)

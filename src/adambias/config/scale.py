@@ -26,10 +26,10 @@ class Scale:
 
     prepare: Prepare
     bilinear: Bilinear
-    netflow: NetFlow | None = None
-    network_correction: NetworkCorrection | None = None
+    netflow: NetFlow
+    network_correction: NetworkCorrection
     trial: dict[str, Any] = field(default_factory=dict)
-    grids: Annotated[dict[str, Grid], NotEmpty()]
+    grids: Annotated[dict[str, Grid], NotEmpty]
     resources: Resources = field(default_factory=Resources)
     analyse: Analyse
     figures: Figures
@@ -48,9 +48,7 @@ class Scale:
                 raise error.within(where) from None
             self._refuse_unprepared_grid(name, grid)
         for section in ("netflow", "network_correction"):
-            settings = getattr(self, section)
-            if settings is not None:
-                self._refuse_unprepared({f"{section}.dataset": settings.dataset})
+            self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
 
     def _refuse_unprepared_grid(self, name: str, grid: Grid) -> None:
         used = {"trial": self.trial, f"grids.{name}.base": grid.base}
