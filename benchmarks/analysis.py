@@ -59,7 +59,7 @@ def run(ledger: Ledger, jobs: Mapping[str, list[Job]], root: Path) -> None:
     workers = cores()
     steps: dict[str, Callable[[], object]] = {
         "collect": lambda: collect(ledger, jobs, root / "sweeps"),
-        "analyse": lambda: analysis.run(Analyse(), root / "sweeps", results),
+        "analyse": lambda: analysis.run(Analyse(), root / "sweeps", results, scale="benchmark"),
         "figures": lambda: figures.run(Figures(), results, pictures, workers=workers),
         "report": lambda: report.run(results, pictures, root / "index.html", scale="benchmark"),
     }

@@ -7,7 +7,8 @@ from adambias.stage import run_stage
 
 def main() -> None:
     """Merge and analyse the grids' tables."""
-    analysis.run(load_params().scale.analyse, "results/sweeps", "results")
+    params = load_params()
+    analysis.run(params.scale.analyse, "results/sweeps", "results", scale=params.name)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ def main() -> None:
     params = load_params()
     page = "reports/index.html"
     report.run("results", "figures", page, scale=params.name, analyse=params.scale.analyse)
-    tracking.log_analysis("results", "figures", page, scale=params.name)
+    tracking.log_analysis("results", "figures", page)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def run(
     out_dir: str | Path,
     bilinear_dir: str | Path | None = None,
     *,
+    scale: str,
     law: bool = True,
 ) -> dict[str, Any]:
     """Analyse every grid that has tables.
@@ -54,6 +55,8 @@ def run(
     bilinear_dir : path, optional
         Holds ``bilinear.json`` and ``table1.json``, ``out_dir`` by default; without them their
         claims are inconclusive.
+    scale : str
+        Name of the scale, which ``metrics.json`` begins with.
     law : bool
         Judge the claims about the law too, not those about trainings alone.
 
@@ -84,7 +87,7 @@ def run(
         settings=settings,
     )
     claims = judge(evidence, law=law)
-    metrics = summarise_claims(trials, claims)
+    metrics = {"scale": scale} | summarise_claims(trials, claims)
     write_json(metrics, out / "metrics.json")
     write_json([claim.as_row() for claim in claims], out / "claims.json")
     write_plots(trials, thinned, out / "plots", settings)
@@ -167,9 +170,12 @@ def _trial_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarise_claims(trials: pd.DataFrame, claims: list[Claim]) -> dict[str, Any]:
-    """Return the content of ``metrics.json``: counts, and each claim's numbers and verdict."""
+    """Return the numbers of ``metrics.json``: counts, and each claim's numbers and verdict."""
     once = trials.drop_duplicates("trial")
-    numbers = ("value", "low", "high", "rank_correlation", "n", "paper", "found", "verdict")
+    numbers = (
+        *("value", "low", "high", "rank_correlation", "n", "used", "planned"),
+        *("claimed", "found", "verdict"),
+    )
     verdicts = [claim.verdict for claim in claims]
     return {
         "trials": {

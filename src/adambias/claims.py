@@ -48,10 +48,13 @@ class Evidence:
     table1: Sequence[Mapping[str, Any]] | None
     settings: Analyse
 
+    def planned(self, *grids: str) -> pd.DataFrame:
+        """Return the paper's optimizer's trials of some grids."""
+        return self.trials[self.trials["grid"].isin(grids) & (self.trials["rule"] == PAPER_RULE)]
+
     def usable(self, grid: str, axis: str) -> pd.DataFrame:
         """Return the paper's optimizer's oscillation trials of a grid, with a ``series`` label."""
-        trials = oscillating(self.trials, grid)
-        return with_series(trials[trials["rule"] == PAPER_RULE], axis)
+        return with_series(oscillating(self.planned(grid), grid), axis)
 
 
 def oscillating(trials: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -97,8 +100,17 @@ def judge(evidence: Evidence, *, law: bool = True) -> list[Claim]:
     return (on_law if law else []) + [claim for make in makers for claim in make(evidence)]
 
 
-_NORM = "change of the highest norm across the grid, as a multiple of its mean excess over p√ε"
-_ACCURACY = "change of the best test accuracy across the grid"
+_COLUMNS = {
+    "norm": "peak_perturbed_one_norm",
+    "hill": "hill_norm",
+    "accuracy": "best_test_accuracy",
+}
+_EXCESS = "across the grid, as a multiple of its mean excess over p√ε"
+_STATISTICS = {
+    "norm": f"change of the highest norm {_EXCESS}",
+    "hill": f"change of the norm at the hill's top {_EXCESS}",
+    "accuracy": "change of the best test accuracy across the grid",
+}
 
 
 def _trend_claim(
@@ -108,18 +120,26 @@ def _trend_claim(
     x: str,
     quantity: str,
     side: int,
+    planned: int,
     words: Mapping[str, str],
 ) -> Claim:
     """Judge a claim that a quantity rises (side 1) or falls (side −1) with ``x``."""
-    settings = evidence.settings
-    if quantity == "norm":
-        scale = points["excess"].mean() if len(points) else math.nan
-        found = trend(points, x, "peak_perturbed_one_norm", settings.interval).scaled(1 / scale)
-        least, statistic = settings.verdict.norm_effect, _NORM
-    else:
-        found = trend(points, x, "best_test_accuracy", settings.interval)
-        least, statistic = settings.verdict.accuracy_effect, _ACCURACY
-    return _seed_claim(evidence, found, side=side, least=least, statistic=statistic, words=words)
+    settings, column = evidence.settings, _COLUMNS[quantity]
+    found = trend(points, x, column, settings.interval)
+    least = settings.verdict.accuracy_effect
+    if quantity != "accuracy":
+        excess = (points[column] - points["norm_floor"]).mean() if len(points) else math.nan
+        found = found.scaled(1 / excess)
+        least = settings.verdict.norm_effect
+    return _seed_claim(
+        evidence,
+        found,
+        side=side,
+        least=least,
+        statistic=_STATISTICS[quantity],
+        planned=planned,
+        words=words,
+    )
 
 
 def _seed_claim(
@@ -129,6 +149,7 @@ def _seed_claim(
     side: int,
     least: float,
     statistic: str,
+    planned: int,
     words: Mapping[str, str],
     directions: tuple[str, str] = ("rises", "falls"),
 ) -> Claim:
@@ -137,13 +158,15 @@ def _seed_claim(
     verdict, reason = decide(found, side=side, least=least, seeds=rule.verdict.seeds)
     return Claim(
         **words,
-        paper=directions[0] if side > 0 else directions[1],
+        claimed=directions[0] if side > 0 else directions[1],
         statistic=statistic,
         value=found.value,
         low=found.low,
         high=found.high,
         interval=f"{rule.interval.level:.0%}, bootstrap over seeds and t, the wider",
         n=found.n,
+        used=found.used,
+        planned=planned,
         rank_correlation=found.rank_correlation,
         found=_direction(found.value, directions),
         verdict=verdict,
@@ -154,7 +177,7 @@ def _seed_claim(
 def _within(found: Estimate, reach: float) -> Estimate:
     """Cut an interval at what is possible: t knows no bounds of a share."""
     low, high = np.clip([found.low, found.high], -reach, reach)
-    return Estimate(value=found.value, low=float(low), high=float(high), n=found.n)
+    return dataclasses.replace(found, low=float(low), high=float(high))
 
 
 def _direction(value: float, directions: tuple[str, str]) -> str:
@@ -177,9 +200,16 @@ def _figures4_and_5(evidence: Evidence) -> list[Claim]:
                 "source": f"figure {number}, section 6",
                 "sentence": f"Raising {beta} {'raises' if sign > 0 else 'lowers'} the {of}.",
             }
-            claims.append(
-                _trend_claim(evidence, points, x="x", quantity=quantity, side=sign, words=words)
+            claim = _trend_claim(
+                evidence,
+                points,
+                x="x",
+                quantity=quantity,
+                side=sign,
+                planned=len(evidence.planned(beta)),
+                words=words,
             )
+            claims.append(claim)
     return claims
 
 
@@ -197,7 +227,15 @@ def _figure6(evidence: Evidence) -> list[Claim]:
             "source": "figure 6, section 6",
             "sentence": f"The hills of the norm are higher with {word}.",
         }
-        claim = _trend_claim(evidence, points, x="x", quantity="norm", side=side, words=words)
+        claim = _trend_claim(
+            evidence,
+            points,
+            x="x",
+            quantity="hill",
+            side=side,
+            planned=len(evidence.planned(grid)),
+            words=words,
+        )
         if points.empty and len(usable):
             reason = f"none of {len(usable)} trials has a hill"
             claim = dataclasses.replace(claim, found="no hill", reason=reason)
@@ -214,6 +252,7 @@ def _most_of_training(evidence: Evidence) -> Claim:
     rows = [(key[0], _share_below(group)) for key, group in curves.groupby(["seed", "series"])]
     shares = pd.DataFrame(rows, columns=["seed", "share"]).groupby("seed")["share"].mean()
     found = _within(mean_over_seeds(shares - 0.5, evidence.settings.interval), 0.5)
+    found = dataclasses.replace(found, used=curves["trial"].nunique())
     words = {
         "key": "fig6_most_of_training",
         "source": "figure 6, section 6",
@@ -225,6 +264,7 @@ def _most_of_training(evidence: Evidence) -> Claim:
         side=1,
         least=evidence.settings.verdict.share_effect,
         statistic="share of epochs with a negative rank correlation, less one half",
+        planned=len(evidence.planned("hills_beta1")),
         words=words,
         directions=("most of it", "less than half"),
     )
@@ -245,6 +285,8 @@ def _shape(evidence: Evidence) -> Claim:
     points = pd.concat([evidence.usable(f"hills_{axis}", axis) for axis in grids])
     points = points.drop_duplicates("trial").dropna(subset=["hill_rise", "hill_fall"])
     shares = points.groupby("seed")["has_hill"].mean()
+    found = _within(mean_over_seeds(shares - 0.5, evidence.settings.interval), 0.5)
+    planned = evidence.planned(*(f"hills_{axis}" for axis in grids))
     words = {
         "key": "fig6_shape",
         "source": "figure 6, section 6",
@@ -252,13 +294,14 @@ def _shape(evidence: Evidence) -> Claim:
     }
     return _seed_claim(
         evidence,
-        _within(mean_over_seeds(shares - 0.5, evidence.settings.interval), 0.5),
+        dataclasses.replace(found, used=len(points)),
         side=1,
         least=evidence.settings.verdict.share_effect,
         statistic=(
             "share of trials whose norm has a hill of at least "
             f"{evidence.settings.hill_decades:g} powers of ten, less one half"
         ),
+        planned=planned["trial"].nunique(),
         words=words,
         directions=("a hill in most", "a hill in less than half"),
     )
@@ -279,12 +322,20 @@ def _step_size(evidence: Evidence) -> list[Claim]:
         ("beta1 < beta2", "h_hindered", 1, "raises"),
     ):
         chosen = points[points["side"] == side_name]
+        planned = step_size_sides(evidence.planned("h"))["side"] == side_name
         words = {
             "key": key,
             "source": "equation 2.5, on networks",
             "sentence": f"At equal time, a larger h {word} the norm where {side_name}.",
         }
-        claims.append(
-            _trend_claim(evidence, chosen, x="x", quantity="norm", side=side, words=words)
+        claim = _trend_claim(
+            evidence,
+            chosen,
+            x="x",
+            quantity="norm",
+            side=side,
+            planned=int(planned.sum()),
+            words=words,
         )
+        claims.append(claim)
     return claims

@@ -22,8 +22,8 @@ class Claim:
         Where the paper says it.
     sentence : str
         What it says.
-    paper : str
-        The direction the paper reports, in a word or two.
+    claimed : str
+        The direction that the source claims, in a word or two.
     statistic : str
         What ``value`` is, and its unit.
     value, low, high : float
@@ -34,6 +34,8 @@ class Claim:
         Number of independent observations, which are ``of``.
     of : str
         ``seeds``, or what else was counted.
+    used, planned : int or None
+        Trials behind the estimate, and trials that the grid has for it; None where there are none.
     rank_correlation : float
         Mean rank correlation within seeds, where the claim is of a trend.
     found : str
@@ -46,7 +48,7 @@ class Claim:
     key: str
     source: str
     sentence: str
-    paper: str
+    claimed: str
     statistic: str
     value: float
     low: float
@@ -54,6 +56,8 @@ class Claim:
     interval: str
     n: int
     of: str = "seeds"
+    used: int | None = None
+    planned: int | None = None
     rank_correlation: float = math.nan
     found: str
     verdict: VerdictWord

@@ -18,7 +18,8 @@ from adambias.config import Verdict
 from adambias.trends import VerdictWord, rank_correlation
 
 _RANGE = "range of the cases computed"
-_THEOREM_RULES = ("adam", "rmsprop")
+_THEOREM_RULES = ("adam", "adam_outside", "rmsprop")
+"""Labels of the rules that theorem 3.1 is about; AdamW decays its weights, which it leaves out."""
 
 
 def bilinear_claims(
@@ -37,7 +38,7 @@ def bilinear_claims(
     """
     known = bilinear or {}
     orders = pd.DataFrame(known.get("orders", []), columns=["rule", "leading_order", "modified"])
-    of_paper = orders[orders["rule"].str.startswith(_THEOREM_RULES)] if len(orders) else orders
+    of_paper = orders[orders["rule"].isin(_THEOREM_RULES)]
     return [
         _order_claim(of_paper["modified"], 2.0, rule),
         _order_claim(of_paper["leading_order"], 1.0, rule),
@@ -60,7 +61,7 @@ def _order_claim(orders: pd.Series, expected: float, rule: Verdict) -> Claim:
             if modified
             else "Adam stays within O(h) of the leading-order flow, and no closer."
         ),
-        paper=f"order {expected:g}",
+        claimed=f"order {expected:g}",
         statistic="slope of log error against log h, median over rules and losses",
         value=float(np.median(found)) if found.size else math.nan,
         low=float(found.min()) if found.size else math.nan,
@@ -118,7 +119,7 @@ def _table1_claim(
         key=key,
         source="Table 1, equations 2.5 and 2.7",
         sentence=f"{words} of the gradient is penalised.",
-        paper=_in_words(expected),
+        claimed=_in_words(expected),
         statistic=f"cosine of the bias and the gradient of the {_in_words(norm)}, median",
         value=float(np.median(cosines)) if cosines.size else math.nan,
         low=float(cosines.min()) if cosines.size else math.nan,
@@ -187,7 +188,7 @@ def _fan_claim(
         key=key,
         source=source,
         sentence=f"{words} the region with a smaller norm (bilinear model).",
-        paper=directions[side],
+        claimed=directions[side],
         statistic="rank correlation of the norm per unit of distance where Adam arrives",
         value=rank,
         low=math.nan,

@@ -25,7 +25,10 @@ from adambias.tables import collect
 
 FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
 """Those that are drawn from trainings."""
-_CLAIM = ("sentence", "source", "paper", "found", "value", "low", "high", "n", "verdict")
+_CLAIM = (
+    *("sentence", "source", "claimed", "found", "value", "low", "high", "n", "used", "planned"),
+    "verdict",
+)
 _TRIAL = (
     *("trial", "grid", "model", "h", "beta1", "beta2", "seed", "epochs_done", "regime"),
     *("peak_perturbed_one_norm", "best_test_accuracy", "final_train_loss", "seconds"),
@@ -63,11 +66,24 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     tables, pictures = folder / "tables", folder / "figures"
     with tempfile.TemporaryDirectory() as sweeps:
         collect(plan, ledger, Path(sweeps))
-        analysis.run(params.scale.analyse, sweeps, tables, law=False)
+        analysis.run(params.scale.analyse, sweeps, tables, scale=params.name, law=False)
     write_text(_pages(tables), tables / "README.md")
     figures.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
     report.run(
-        tables, pictures, folder / "report.html", scale=params.name, analyse=params.scale.analyse
+        tables,
+        pictures,
+        folder / "report.html",
+        scale=params.name,
+        analyse=params.scale.analyse,
+        commands=_commands(params.name),
+    )
+
+
+def _commands(scale: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("make setup", "the environment"),
+        (f"dvc repro evidence@{scale}", "this page and all it shows, from the kept trials"),
+        (f"dvc exp run -S scale={scale}", "the trainings too"),
     )
 
 

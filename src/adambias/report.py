@@ -37,6 +37,7 @@ def run(
     *,
     scale: str,
     analyse: Analyse | None = None,
+    commands: Sequence[tuple[str, str]] | None = None,
 ) -> Path:
     """Write the report.
 
@@ -52,6 +53,8 @@ def run(
         Name of the scale.
     analyse : Analyse, optional
         The rules that verdicts were given by, printed on the page.
+    commands : sequence of (str, str), optional
+        What makes the page again, each with what it does; by default those of ``dvc repro``.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def run(
             *(_figures(figures, pictures)),
             _runs(trials),
             _rules(analyse or Analyse()),
-            _reproduce(scale),
+            _reproduce(commands or _commands(scale)),
             _versions(trials),
             "</main>",
         ]
@@ -97,8 +100,8 @@ def _page(title: str, body: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{body}\n<footer><p>Made by <code>dvc repro</code> from the tables in "
-        "<code>results/</code>; the same tables give the same page.</p></footer>\n"
+        f"{body}\n<footer><p>Made from the tables of <code>results/</code>; the same tables give "
+        "the same page.</p></footer>\n"
         "</body>\n</html>\n"
     )
 
@@ -113,15 +116,17 @@ def _header(scale: str, claims: Sequence[Mapping[str, Any]], trials: pd.DataFram
     once = trials.drop_duplicates("trial")
     data = ", ".join(sorted(once["dataset"].unique()))
     models = ", ".join(sorted(once["model"].unique()))
+    computed = any(claim["of"] != "seeds" for claim in claims)
+    law = ", and the law on small models" if computed else ""
     return (
         f"<header><h1>On the implicit bias of Adam: evidence at the {escape(scale)} scale</h1>"
-        f"<p>{len(once)} full trainings of {escape(models)} on {escape(data)}, and the law on "
-        "small models, held against what the paper says. Verdicts on its claims:</p>"
+        f"<p>{len(once)} full trainings of {escape(models)} on {escape(data)}{law}, held against "
+        "what the paper says. Verdicts on its claims:</p>"
         f'<ul class="score">{score}</ul><nav aria-label="Sections">{links}</nav></header>'
     )
 
 
-_HEADS = ("claim", "paper", "found", "estimate", "interval", "n", "verdict")
+_HEADS = ("claim", "claimed", "found", "estimate", "interval", "n", "verdict")
 
 
 def _claims(claims: Sequence[Mapping[str, Any]], figures: set[str]) -> str:
@@ -129,7 +134,9 @@ def _claims(claims: Sequence[Mapping[str, Any]], figures: set[str]) -> str:
     rows = "".join(_claim(claim, figures) for claim in claims)
     return (
         '<section id="claims"><h2>Claims</h2>'
-        "<p>The direction that the paper reports beside the one found here. A verdict follows the "
+        "<p>The direction that the paper or its theory claims beside the one found here. Trials "
+        "that left the oscillation regime, or have no counterpart in the other seeds, are not "
+        "used. A verdict follows the "
         '<a href="#rules">rule</a> stated in the parameters before the trainings.</p>'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></section>"
     )
@@ -144,13 +151,13 @@ def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
     ranks = f"<small>rank correlation {_number(rank)}</small>" if _adds(rank, claim) else ""
     cells = {
         "claim": f"<div>{escape(claim['sentence'])}<small>{source}</small></div>",
-        "paper": escape(claim["paper"]),
+        "claimed": escape(claim["claimed"]),
         "found": escape(claim["found"]),
         "estimate": (
             f"<div>{_number(claim['value'])}<small>{escape(claim['statistic'])}</small>{ranks}</div>"
         ),
         "interval": f"<div>{_interval(claim)}</div>",
-        "n": f"<div>{_counted(claim['n'], claim['of'])}</div>",
+        "n": f"<div>{_counted(claim['n'], claim['of'])}{_used(claim)}</div>",
         "verdict": (
             f'<div><span class="verdict {claim["verdict"]}">{claim["verdict"]}</span>'
             f"<small>{escape(claim['reason'])}</small></div>"
@@ -177,6 +184,12 @@ _ONE = {
 
 def _counted(n: int, of: str) -> str:
     return escape(f"{n} {_ONE.get(of, of) if n == 1 else of}")
+
+
+def _used(claim: Mapping[str, Any]) -> str:
+    if claim["planned"] is None:
+        return ""
+    return f"<small>{claim['used']} of {claim['planned']} trials</small>"
 
 
 def _head(name: str) -> str:
@@ -298,19 +311,19 @@ def _rules(settings: Analyse) -> str:
     )
 
 
-_COMMANDS = (
-    ("make reproduce", "set up, then every stage that is out of date"),
-    ("dvc exp run -S scale={scale}", "this scale"),
-    ("dvc metrics diff <experiment>", "its numbers beside these"),
-    ("dvc plots diff HEAD <experiment>", "its curves over these"),
-)
+def _commands(scale: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("make reproduce", "set up, then every stage that is out of date"),
+        (f"dvc exp run -S scale={scale}", "this scale"),
+        ("dvc metrics diff <experiment>", "its numbers beside these"),
+        ("dvc plots diff HEAD <experiment>", "its curves over these"),
+    )
 
 
-def _reproduce(scale: str) -> str:
-    filled = [(command.format(scale=scale), words) for command, words in _COMMANDS]
+def _reproduce(commands: Iterable[tuple[str, str]]) -> str:
     lines = "".join(
         f"<dt><code>{escape(command)}</code></dt><dd>{escape(words)}</dd>"
-        for command, words in dict(filled).items()
+        for command, words in commands
     )
     return (
         '<section id="reproduce"><h2>Reproduce</h2><p>From the root of the project, on a machine '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from adambias.regimes import classify
 
 Columns = Mapping[str, NDArray[Any]]
 NEEDED = ("trial", "epoch", "train_loss", "train_accuracy", "test_accuracy", "perturbed_one_norm")
+LEAST_ERRORS = 6
 _ROWS_AT_ONCE = 250_000
 
 
@@ -77,8 +79,9 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         that were planned, at ``peak_epoch``; ``peak_at_edge`` tells that this is the first epoch
         looked at, so that there the norm was falling and has no hill; ``excess`` is the peak less
         the floor;
-        ``hill_rise`` and ``hill_fall`` are in powers of ten, see :func:`hill`, and ``has_hill``
-        tells that both are at least ``hill_decades``.
+        ``hill_rise``, ``hill_fall``, ``hill_epoch`` and ``hill_norm`` are of the :class:`Hill` of
+        the norm's excess over the floor, whose hills are those of the norm, undiluted by a
+        constant; ``has_hill`` tells that it counts as one, see :meth:`Hill.stands`.
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
@@ -87,7 +90,8 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     peak_at = int(np.nanargmax(late)) if np.isfinite(late).any() else None
     peak = float(late[peak_at]) if peak_at is not None else np.nan
     floor = float(trial["parameters"]) * float(np.sqrt(trial["epsilon"]))
-    rise, fall = hill(norm)
+    top = find_hill(norm - floor)
+    stands = top is not None and top.stands(settings.hill_decades)
     return {
         "regime": diagnosis.regime,
         "regime_reason": diagnosis.reason,
@@ -99,9 +103,11 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "peak_at_edge": peak_at is not None and not np.isfinite(late[:peak_at]).any(),
         "excess": peak - floor,
         "final_perturbed_one_norm": _last(norm),
-        "hill_rise": rise,
-        "hill_fall": fall,
-        "has_hill": min(rise, fall) >= settings.hill_decades,
+        "hill_rise": top.rise if top else np.nan,
+        "hill_fall": top.fall if top else np.nan,
+        "hill_epoch": int(history["epoch"][top.row]) if top and stands else None,
+        "hill_norm": floor + top.height if top and stands else np.nan,
+        "has_hill": stands,
         "best_test_accuracy": _highest(history["test_accuracy"]),
         "final_test_accuracy": _last(history["test_accuracy"]),
         "final_train_accuracy": _last(history["train_accuracy"]),
@@ -111,29 +117,74 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     }
 
 
-def hill(norm: NDArray[np.float64]) -> tuple[float, float]:
-    """Return by how many powers of ten the norm rises to its hill, and falls after it.
+@dataclass(frozen=True, kw_only=True)
+class Hill:
+    """The hill of a curve that falls, rises again and falls until it flattens (section 6).
 
-    The norm falls, rises again and falls until it flattens (section 6). The log of the curve is
-    smoothed first, by a running mean over a fiftieth of its length, so that single oscillations
-    are no hill. The hill is the top that stands highest above the lower of its two sides.
+    Its top is where the smoothed curve stands highest above its lowest point on either side, the
+    smaller of the two counting.
 
-    Returns
-    -------
-    rise : float
-        From the lowest point before the top; 0 for a curve that only falls.
-    fall : float
-        To the lowest point after it; 0 for a curve that only rises.
+    Parameters
+    ----------
+    rise, fall : float
+        Powers of ten from the lowest point before the top, and to the lowest after it; 0 on a side
+        on which nothing is lower.
+    fell : bool
+        Whether the lowest point before the top is below the curve's first value.
+    row : int
+        Where the top is.
+    height : float
+        The smoothed curve's value there.
+    noise : float
+        Standard error of the smoothed curve, in powers of ten.
     """
-    values = np.asarray(norm, dtype=float)
-    if values.size < 3 or not np.isfinite(values).all() or (values <= 0).any():
-        return np.nan, np.nan
-    width = max(1, values.size // 50)
-    curve = np.convolve(np.log10(values), np.full(width, 1 / width), mode="valid")
-    rises = curve - np.minimum.accumulate(curve)
-    falls = curve - np.minimum.accumulate(curve[::-1])[::-1]
+
+    rise: float
+    fall: float
+    fell: bool
+    row: int
+    height: float
+    noise: float
+
+    def stands(self, decades: float) -> bool:
+        """Tell whether the curve fell first, and then rose and fell by so many powers of ten.
+
+        Less than :data:`LEAST_ERRORS` standard errors of the curve is no rise, as it would be found
+        in noise: the top is chosen among many places.
+        """
+        least = max(decades, LEAST_ERRORS * self.noise)
+        return self.fell and min(self.rise, self.fall) >= least
+
+
+def find_hill(values: NDArray[np.float64]) -> Hill | None:
+    """Return the hill of a curve, None where a value is not finite or all are zero or less.
+
+    The log of the curve is smoothed first, by a running mean over a twentieth of its length, so
+    that single oscillations are no hill. Less than a millionth of the highest value counts as that.
+    """
+    curve = np.asarray(values, dtype=float)
+    if curve.size < 3 or not np.isfinite(curve).all() or curve.max() <= 0:
+        return None
+    logs, width = np.log10(np.maximum(curve, 1e-6 * curve.max())), smoothing_width(curve.size)
+    curve = np.convolve(logs, np.full(width, 1 / width), mode="valid")
+    off = logs[width // 2 : width // 2 + curve.size] - curve
+    noise = 1.4826 * float(np.median(np.abs(off))) / width**0.5
+    lowest = np.minimum.accumulate(curve)
+    rises, falls = curve - lowest, curve - np.minimum.accumulate(curve[::-1])[::-1]
     top = int(np.argmax(np.minimum(rises, falls)))
-    return float(rises[top]), float(falls[top])
+    return Hill(
+        rise=float(rises[top]),
+        fall=float(falls[top]),
+        fell=bool(lowest[top] < logs[0]),
+        row=top + width // 2,
+        height=float(10 ** curve[top]),
+        noise=noise,
+    )
+
+
+def smoothing_width(epochs: int) -> int:
+    """Return over how many epochs a norm is smoothed before its hill is looked for."""
+    return max(1, round(epochs / 20))
 
 
 def _last(values: NDArray[np.float64]) -> float:

@@ -12,6 +12,7 @@ freedom charges for it. From about ten seeds on the two hardly differ.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,8 @@ class Estimate:
         NaN where there is nothing to estimate from; the bounds are NaN with one seed.
     n : int
         Number of seeds.
+    used : int
+        Number of trials behind them.
     rank_correlation : float
         Mean over seeds of Spearman's rank correlation, where the estimate is of a trend.
     """
@@ -48,14 +51,14 @@ class Estimate:
     low: float
     high: float
     n: int
+    used: int = 0
     rank_correlation: float = float("nan")
 
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate in units of ``1 / factor``, a positive number."""
         bounds = (float(v * factor) for v in (self.value, self.low, self.high))
         value, low, high = bounds if factor > 0 else (math.nan, math.nan, math.nan)
-        rank = self.rank_correlation
-        return Estimate(value=value, low=low, high=high, n=self.n, rank_correlation=rank)
+        return dataclasses.replace(self, value=value, low=low, high=high)
 
 
 def mean_over_seeds(values: ArrayLike, settings: Interval) -> Estimate:
@@ -127,7 +130,9 @@ def trend(points: pd.DataFrame, x: str, y: str, settings: Interval) -> Estimate:
     """Return the change of ``y`` as ``x`` goes from its lowest to its highest value.
 
     Within each seed (and series, if there is a column ``series``) the change is the least-squares
-    slope times the range of ``x`` over all points; a seed's series are averaged.
+    slope times the range of ``x``; a seed's series are averaged. All seeds of a series are compared
+    at the values of ``x`` that each of them has: where the slope changes along ``x``, a seed that
+    lacks one end would pass off the slope at the other end for that of the whole range.
 
     Parameters
     ----------
@@ -144,21 +149,29 @@ def trend(points: pd.DataFrame, x: str, y: str, settings: Interval) -> Estimate:
         In the units of ``y``. Seeds with fewer than two values of ``x`` are left out.
     """
     whole = points[np.isfinite(points[x]) & np.isfinite(points[y])]
-    if whole.empty or whole[x].nunique() < 2:
-        return mean_over_seeds([], settings)
-    span = whole[x].max() - whole[x].min()
-    keys = ["seed", "series"] if "series" in whole else ["seed"]
+    if "series" not in whole:
+        whole = whole.assign(series="")
     rows = []
-    for key, group in whole.groupby(keys, sort=True):
-        if group[x].nunique() > 1:
-            slope = np.polyfit(group[x], group[y], 1)[0]
-            rows.append((key[0], slope * span, rank_correlation(group[x], group[y])))
-    per_seed = pd.DataFrame(rows, columns=["seed", "change", "rank"]).groupby("seed").mean()
+    for _, of_series in whole.groupby("series"):
+        compared = _at_common_values(of_series, x)
+        span = np.ptp(compared[x]) if len(compared) else 0.0
+        for seed, group in compared.groupby("seed", sort=True):
+            change = np.polyfit(group[x], group[y], 1)[0] * span
+            rows.append((seed, change, rank_correlation(group[x], group[y]), len(group)))
+    table = pd.DataFrame(rows, columns=["seed", "change", "rank", "used"])
+    per_seed = table.groupby("seed")[["change", "rank"]].mean()
     found = mean_over_seeds(per_seed["change"], settings)
     rank = float(per_seed["rank"].mean()) if len(per_seed) else np.nan
-    return Estimate(
-        value=found.value, low=found.low, high=found.high, n=found.n, rank_correlation=rank
-    )
+    return dataclasses.replace(found, used=int(table["used"].sum()), rank_correlation=rank)
+
+
+def _at_common_values(points: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Keep the seeds with two values of ``x`` or more, at the values that all of them have."""
+    values = points.groupby("seed")[x].transform("nunique")
+    points = points[values > 1]
+    seeds = points.groupby(x)["seed"].transform("nunique")
+    common = points[seeds == points["seed"].nunique()]
+    return common if common[x].nunique() > 1 else common.iloc[:0]
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:

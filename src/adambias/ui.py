@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from adambias import telemetry
-from adambias.errors import AdambiasError, TrackingError
+from adambias.errors import AdambiasError, ConfigError, TrackingError
 from adambias.tracking import location
 
 HOST = "127.0.0.1"
@@ -31,15 +31,24 @@ START_SECONDS = 120.0
 def main(arguments: list[str] | None = None) -> int:
     """Serve the UI until Ctrl-C; ``python -m adambias.ui --port 5001``."""
     parser = argparse.ArgumentParser(prog="adambias.ui", description=__doc__)
-    parser.add_argument("--port", type=int, default=int(os.environ.get("ADAMBIAS_UI_PORT", PORT)))
-    port = parser.parse_args(arguments).port
+    parser.add_argument("--port", help=f"{PORT} by default, or ADAMBIAS_UI_PORT")
+    given = parser.parse_args(arguments).port
     telemetry.opt_out()
     try:
-        serve(Path.cwd(), port)
+        serve(Path.cwd(), _port(given))
     except AdambiasError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _port(given: str | None) -> int:
+    """Return the port asked for on the command line or in the environment, else `PORT`."""
+    name = "ADAMBIAS_UI_PORT" if given is None else "--port"
+    words = os.environ.get(name) or str(PORT) if given is None else given
+    if not words.isdecimal() or not 1 <= int(words) <= 65535:
+        raise ConfigError(name, words, "must be a port, 1 to 65535")
+    return int(words)
 
 
 def serve(root: Path, port: int = PORT) -> None:

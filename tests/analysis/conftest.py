@@ -12,7 +12,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every grid, with the paper's trends put in."""
     root = tmp_path_factory.mktemp("results")
     synthetic.write_sweeps(root / "sweeps", synthetic.grids())
-    analysis.run(Analyse(), root / "sweeps", root)
+    analysis.run(Analyse(), root / "sweeps", root, scale="made-up")
     return root
 
 

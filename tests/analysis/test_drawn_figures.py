@@ -66,9 +66,9 @@ def test_figure_4_has_the_papers_direction_beside_ours_and_says_n(draw):
     figure = draw(fig4)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == [
-        "paper: rises, here: rises (agrees)",
+        "claimed: rises, here: rises (agrees)",
         "",
-        "paper: falls, here: falls (agrees)",
+        "claimed: falls, here: falls (agrees)",
     ]
     (legend,) = figure.legends
     assert "mean over seeds, n = 3" in [text.get_text() for text in legend.get_texts()]
@@ -88,7 +88,7 @@ def test_the_mean_is_that_of_the_table(draw, results):
 def test_figure_6_has_both_panels_with_a_mean_for_each_value(draw):
     left, right, *below = draw(fig6).axes
     assert [ax.get_ylabel() for ax in below] == ["log₁₀ of its excess over p√ε"] * 2
-    title = "resnet14 on digits; paper: rises, here: rises (agrees)"
+    title = "resnet14 on digits; claimed: rises, here: rises (agrees)"
     assert left.get_title(loc="left") == title
     for ax, symbol, values in (
         (left, "β₂", ["0.9", "0.98", "0.999"]),
@@ -106,7 +106,7 @@ def test_figure_6_has_both_panels_with_a_mean_for_each_value(draw):
 def test_figure_6_says_which_panel_is_empty(draw, tmp_path):
     grids = {"hills_beta2": synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)}
     synthetic.write_sweeps(tmp_path / "sweeps", grids)
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
     _, right = draw(fig6, folder=tmp_path, settings=Figures(floor_share=1.0)).axes
     assert "hills_beta1" in " ".join(text.get_text() for text in right.texts)
 
@@ -116,8 +116,8 @@ def test_the_step_size_figure_has_a_series_on_each_side(draw):
     assert len(lines(figure.axes[0], "mean")) == 2
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == [
-        "β₁ = 0.9, β₂ = 0.5\npaper: falls, here: falls (agrees)",
-        "β₁ = 0.9, β₂ = 0.99\npaper: rises, here: rises (agrees)",
+        "β₁ = 0.9, β₂ = 0.5\nclaimed: falls, here: falls (agrees)",
+        "β₁ = 0.9, β₂ = 0.99\nclaimed: rises, here: rises (agrees)",
         *("one seed", "mean over seeds, n = 3", "its 95 % interval"),
     ]
     assert "equal time n·h" in figure.axes[0].get_xlabel()
@@ -197,7 +197,7 @@ def test_captions_say_how_many_seeds_and_what_is_left_out(results):
     caption = fig4.caption(tables)
     assert "n = 3" in caption
     assert "none of 15 trials left out" in caption
-    assert "norm, paper: rises, here: rises (agrees)" in caption
+    assert "norm, claimed: rises, here: rises (agrees)" in caption
     assert re.search(
         r"from 0\.9 to 0\.999, the mean highest norm goes from 8\.\d+", fig4.alt(tables)
     )
@@ -208,7 +208,7 @@ def test_left_out_trials_are_counted_by_regime(tmp_path):
     grids = {"beta2": synthetic.trials_of({"beta2": [0.9, 0.99, 0.999]}, epochs=60)}
     kinds = {0.9: "oscillation", 0.99: "oscillation", 0.999: "spike"}
     synthetic.write_sweeps(tmp_path / "sweeps", grids, shape=lambda grid, trial: kinds[trial.beta2])
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
     caption = fig4.caption(figures.Tables(tmp_path, Figures()))
     assert "3 of 9 trials left out (3 spike)" in caption
 
@@ -247,7 +247,7 @@ def test_a_second_rule_is_told_apart_in_every_figure(draw, tmp_path):
     both = adam + [trial.replace(rule="lion") for trial in adam]
     grids = dict.fromkeys(("beta2", "beta1", "hills_beta2", "h", "regimes"), both)
     synthetic.write_sweeps(tmp_path / "sweeps", grids)
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path)
+    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
 
     def words(module):
         figure = draw(module, folder=tmp_path)
@@ -288,7 +288,7 @@ def test_every_figure_of_a_bad_ledger_is_drawn_and_says_what_is_missing(tmp_path
     folder = tmp_path / "sweeps"
     grids = dict.fromkeys(("beta2", "hills_beta2", "h", "regimes"), BAD_LEDGERS[kind])
     synthetic.write_sweeps(folder, grids, shape=SHAPES.get(kind, lambda *_: "oscillation"))
-    metrics = analysis.run(Analyse(), folder, tmp_path)
+    metrics = analysis.run(Analyse(), folder, tmp_path, scale="made-up")
     assert metrics["claims"]["fig4_norm"]["verdict"] == (
         "agrees" if kind == "nan" else "inconclusive"
     )

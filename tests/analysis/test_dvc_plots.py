@@ -51,7 +51,7 @@ def two_analyses(results, tmp_path_factory):
     run(folder, "git", "add", "dvc.yaml", "results", ".dvc")
     run(folder, "git", "commit", "-qm", "the first")
     sweeps = synthetic.write_sweeps(folder / "sweeps", synthetic.grids(), synthetic.the_other_way)
-    analysis.run(Analyse(), sweeps, folder / "results")
+    analysis.run(Analyse(), sweeps, folder / "results", scale="made-up")
     return folder
 
 

@@ -7,7 +7,7 @@ import pytest
 from adambias import summaries
 from adambias.config import Analyse
 from adambias.curves import thin
-from adambias.summaries import NEEDED, hill, histories, summarise
+from adambias.summaries import NEEDED, find_hill, histories, summarise
 
 TRIAL = {"epochs": 100, "epsilon": 1e-8, "parameters": 1000, "status": "finished"}
 
@@ -61,13 +61,45 @@ def test_a_trial_that_stopped_early_has_no_peak():
 def test_the_height_of_a_hill(rise):
     n = np.arange(500) / 500
     curve = 1.0 - np.minimum(n / 0.2, 1) + rise * np.exp(-(((n - 0.6) / 0.08) ** 2))
-    assert min(hill(10**curve)) == pytest.approx(rise, abs=0.02)
+    found = find_hill(10**curve)
+    assert min(found.rise, found.fall) == pytest.approx(rise, abs=0.02)
+    if rise > 0:
+        assert found.row == pytest.approx(300, abs=3)
+        assert found.height == pytest.approx(10**rise, rel=0.05)
 
 
 def test_fast_oscillations_are_no_hill():
     n = np.arange(500)
     falling = 2 - n / 500
-    assert min(hill(10 ** (falling + 0.3 * (n % 2)))) < 0.01
+    assert not find_hill(10 ** (falling + 0.3 * (n % 2))).stands(0.01)
+
+
+@pytest.mark.parametrize("epochs", [30, 120, 500])
+@pytest.mark.parametrize("floor", [-9.0, 1.0], ids=["falls to the end", "falls to a floor"])
+def test_noise_on_a_norm_that_falls_is_no_hill(epochs, floor):
+    rng = np.random.default_rng(0)
+    falling = np.maximum(2 - 1.5 * np.arange(epochs) / epochs, floor)
+    curves = [10 ** (falling + 0.03 * rng.normal(size=epochs)) for _ in range(200)]
+    settings = Analyse()
+    assert not any(find_hill(curve).stands(settings.hill_decades) for curve in curves)
+
+
+def test_a_norm_that_rises_from_the_start_and_then_falls_has_no_hill():
+    n = np.arange(200)
+    found = find_hill(10 ** np.minimum(n / 100, 2 - n / 100))
+    assert min(found.rise, found.fall) > 0.8
+    assert not found.stands(0.1), "the paper's norm falls first"
+
+
+def test_the_hill_need_not_be_the_peak():
+    """A hill before the initial fraction is over; after it the norm only falls."""
+    n = np.arange(100)
+    norm = 10 ** (1.0 - np.minimum(n / 5, 1) + np.exp(-(((n - 15) / 4) ** 2)))
+    found = summarise(TRIAL, columns(norm), Analyse())
+    assert found["has_hill"]
+    assert found["peak_at_edge"]
+    assert found["hill_epoch"] == pytest.approx(15, abs=2)
+    assert found["hill_norm"] > 2 * found["peak_perturbed_one_norm"]
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 7, 1000])

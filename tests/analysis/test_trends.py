@@ -78,6 +78,22 @@ def test_a_seed_with_one_value_left_does_not_count():
     assert trend(rows, "x", "y", SETTINGS).n == 2
 
 
+def test_seeds_are_compared_at_the_values_that_all_have():
+    """A curve that saturates: without its flat end one seed would stand for a steeper grid."""
+    whole = points([[0, 3, 4, 4.2], [1, 4, 5, 5.2], [0, 3, 4, 4.2]], x=(0, 1, 2, 3))
+    lacking = whole[~((whole["seed"] == 2) & (whole["x"] > 1))]
+    found = trend(lacking, "x", "y", SETTINGS)
+    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
+    assert (found.n, found.used) == (3, 6)
+    assert trend(whole, "x", "y", SETTINGS).used == 12
+
+
+def test_seeds_without_two_values_in_common_decide_nothing():
+    rows = points([[0, 1, 2, 3], [0, 1, 2, 3]], x=(0, 1, 2, 3))
+    apart = rows[(rows["seed"] == 0) == (rows["x"] < 2)]
+    assert trend(apart, "x", "y", SETTINGS).n == 0
+
+
 def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(0).normal(size=12)
     assert mean_over_seeds(values, SETTINGS) == mean_over_seeds(values, SETTINGS)

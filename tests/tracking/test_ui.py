@@ -24,7 +24,7 @@ from made_ledgers import (
     view_of,
 )
 
-from adambias import telemetry, tracking
+from adambias import telemetry, tracking, ui
 from adambias.config import load_params
 from adambias.ledger import Ledger
 from adambias.plan import make_plan
@@ -36,6 +36,7 @@ CLAIMS = [
 ]
 VERDICTS = {"fig4_norm": "agrees", "fig4_accuracy": "inconclusive"}
 METRICS = {
+    "scale": "laptop",
     "trials": {"total": 6},
     "claims": {
         "fig4_norm": {"value": 0.97, "found": "rises"},
@@ -68,8 +69,9 @@ def recorded(project, uri) -> SimpleNamespace:
     jobs = jobs_of(grid, epochs=20)
     ledger = made_ledger(project / "runs", jobs)
     analyse(project, jobs)
-    tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs})
-    return SimpleNamespace(root=project, jobs=jobs, uri=uri)
+    params = params_of(project, beta2=grid)
+    tracking.sync(ledger, params, {"beta2": jobs})
+    return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, params=params)
 
 
 def get(address: str) -> bytes:
@@ -93,12 +95,15 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
     assert parent.data.tags["analysis_run"] == run.info.run_id
     regimes = {s.tags["regime"] for s in view_of(recorded.uri, "adambias/laptop/beta2").values()}
     assert regimes == {"oscillation"}
-    arguments = {"scale": "laptop", "uri": recorded.uri}
-    same = tracking.log_analysis("results", "figures", "reports/index.html", **arguments)
+    said: list[str] = []
+    other_scale = SimpleNamespace(**vars(recorded.params) | {"name": "paper"})
+    tracking.sync(recorded.ledger, other_scale, {}, uri=recorded.uri, progress=said.append)
+    assert said == ["analysis: results/ are of scale laptop, left out"]
+    same = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
     assert same == run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 1
     (recorded.root / "reports" / "index.html").write_text("<h1>another report</h1>")
-    other = tracking.log_analysis("results", "figures", "reports/index.html", **arguments)
+    other = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
     assert other != run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 2
 
@@ -106,10 +111,20 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
 def test_an_analysis_without_a_server_is_one_line_and_no_failure(project, caplog):
     analyse(project, [])
     away = f"http://127.0.0.1:{free_port()}"
-    assert tracking.log_analysis("results", "figures", scale="laptop", uri=away) is None
+    assert tracking.log_analysis("results", "figures", uri=away) is None
     (said,) = caplog.messages
     assert said.startswith("the analysis is not in MLflow")
     assert "adambias sync" in said
+
+
+@pytest.mark.parametrize("words", ["abc", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_refused_in_one_line(words, monkeypatch, capsys):
+    allowed = "must be a port, 1 to 65535\n"
+    assert ui.main([f"--port={words}"]) == 1
+    assert capsys.readouterr().err == f"--port = {words!r}: {allowed}"
+    monkeypatch.setenv("ADAMBIAS_UI_PORT", words)
+    assert ui.main([]) == 1
+    assert capsys.readouterr().err == f"ADAMBIAS_UI_PORT = {words!r}: {allowed}"
 
 
 def test_the_server_serves_the_artifacts_of_a_moved_folder(browsed, ui):

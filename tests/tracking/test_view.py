@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import shutil
 import sqlite3
@@ -173,6 +174,12 @@ def test_a_stale_trial_is_not_shown_as_running(project, uri, jobs, sync):
     run_trial(ledger, jobs[0], 12, updated=time.time() - 3600)
     sync(ledger, jobs)
     assert view_of(uri, EXPERIMENT)[jobs[0].key].tags["status"] == "interrupted"
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.status == "KILLED", "a rebuild runs no sweep"
+    run_trial(ledger, jobs[1], 12, updated=time.time())
+    sync(ledger, jobs)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.status == "RUNNING", "a sweep elsewhere does"
 
 
 def test_divergence_is_flagged_and_not_drawn(project, uri, jobs, sync):
@@ -318,8 +325,12 @@ def test_the_analysis_gives_trials_their_regime(project, uri, jobs, sync):
     (project / "results").mkdir()
     table = pd.DataFrame({"trial": keys, "grid": "beta2", "regime": found})
     table.to_parquet(project / "results" / "trials.parquet")
-    sync(ledger, jobs)
-    view = view_of(uri, EXPERIMENT)
+    for scale in ("another", "laptop"):
+        (project / "results" / "metrics.json").write_text(json.dumps({"scale": scale}))
+        sync(ledger, jobs)
+        view = view_of(uri, EXPERIMENT)
+        if scale == "another":
+            assert not any("regime" in shown.tags for shown in view.values())
     assert [view[key].tags.get("regime") for key in keys] == found
 
 

@@ -105,7 +105,7 @@ class Analyse:
     initial_fraction : float
         First part of a training, after which the top of the norm's hill is looked for.
     hill_decades : float
-        Least rise and fall of the norm, in powers of ten, that count as a hill.
+        Least rise and fall of the smoothed norm, in powers of ten, that count as a hill.
     curve_points : int
         Most points of a curve that is kept for the figures.
     regimes, interval, verdict
@@ -113,7 +113,7 @@ class Analyse:
     """
 
     initial_fraction: Annotated[float, Fraction] = 0.25
-    hill_decades: Annotated[float, Positive] = 0.01
+    hill_decades: Annotated[float, Positive] = 0.1
     curve_points: Annotated[int, Range(at_least=10)] = 400
     regimes: Regimes = field(default_factory=Regimes)
     interval: Interval = field(default_factory=Interval)

@@ -19,7 +19,7 @@ def draw(tables: Tables, axis: str) -> Figure:
         effect.scale_of_decay(ax, axis, sorted(means[axis].unique()))
         effect.say_if_one(ax, means, axis)
         if quantity != "excess":
-            effect.title(ax, effect.beside_paper(tables, f"{NUMBERS[axis]}_{quantity}"))
+            effect.title(ax, effect.beside_claim(tables, f"{NUMBERS[axis]}_{quantity}"))
     if "excess" in shown:
         effect.draw_floor(axes[0], points)
     effect.legend(figure, axes[0], means)
@@ -34,14 +34,14 @@ def caption(tables: Tables, axis: str) -> str:
     if "excess" in effect.quantities(points, tables.settings.floor_share):
         panels += ", its excess over the floor p√ε (log scale)"
     verdicts = "; ".join(
-        f"{quantity}, {effect.beside_paper(tables, f'{NUMBERS[axis]}_{quantity}')}"
+        f"{quantity}, {effect.beside_claim(tables, f'{NUMBERS[axis]}_{quantity}')}"
         for quantity in ("norm", "accuracy")
     )
     return (
         f"Against {symbol}: {panels}, and best test accuracy; {effect.describe(tables, axis)}. "
         f"Thin: single seeds, {effect.count_seeds(means)}; thick: their mean with its 95 % t "
         f"interval, cut at the frame; the verdict compares within seeds. Oscillation regime only, "
-        f"{effect.left_out(tables, axis)}. {effect.falling(points)} Verdicts: {verdicts}."
+        f"{effect.left_out(tables, axis)}. {effect.peaks(points)} Verdicts: {verdicts}."
     )
 
 

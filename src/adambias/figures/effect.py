@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from adambias.analysis import QUANTITIES, effect_table, step_size_table
 from adambias.claims import oscillating
 from adambias.figures import Missing, Tables, style
+from adambias.summaries import smoothing_width
 
 SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
 LABELS = {
@@ -154,12 +155,12 @@ def legend(
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
 
 
-def beside_paper(tables: Tables, key: str) -> str:
-    """Say in a few words which way the paper says a number goes, and which way it goes here."""
+def beside_claim(tables: Tables, key: str) -> str:
+    """Say in a few words which way a number is claimed to go, and which way it goes here."""
     claim = tables.json("metrics.json")["claims"].get(key)
     if claim is None:
         return ""
-    return f"paper: {claim['paper']}, here: {claim['found']} ({claim['verdict']})"
+    return f"claimed: {claim['claimed']}, here: {claim['found']} ({claim['verdict']})"
 
 
 def say_if_one(ax: Axes, means: pd.DataFrame, axis: str) -> None:
@@ -214,15 +215,17 @@ def left_out(tables: Tables, grid: str) -> str:
     return f"{out.sum()} of {len(regimes)} trials left out ({kinds})"
 
 
-def falling(points: pd.DataFrame) -> str:
-    """Say in how many trials the highest norm is no hill's top but where the search began."""
-    edge = int(points["peak_at_edge"].sum())
-    if edge == 0:
-        return "In every trial the highest norm is the top of a hill."
-    return (
-        f"In {edge} of {len(points)} trials the norm falls from the start of that part on, so its "
-        "highest value is its first, and no hill's top."
-    )
+def peaks(points: pd.DataFrame) -> str:
+    """Say in how many trials the highest norm is a hill's top, and what it is in the others."""
+    distance = (points["peak_epoch"] - points["hill_epoch"]).abs()
+    at_top = points["has_hill"] & (distance <= points["epochs"].map(smoothing_width))
+    edge = points["peak_at_edge"] & ~at_top
+    said = [f"In {at_top.sum()} of {len(points)} trials the highest norm is the top of a hill"]
+    if edge.any():
+        said.append(f"in {edge.sum()} its first value in that part, from which it falls")
+    if rest := int((~at_top & ~edge).sum()):
+        said.append(f"in {rest} neither: no hill's rise and fall is around it")
+    return f"{'; '.join(said)}."
 
 
 def count_seeds(means: pd.DataFrame) -> str:

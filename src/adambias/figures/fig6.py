@@ -39,7 +39,7 @@ def draw(tables: Tables) -> Figure:
         _draw_panel(ax, loaded[grid], GRIDS[grid], quantity)
         if quantity == quantities[0]:
             network = effect.describe(tables, grid).split(",")[0]
-            effect.title(ax, f"{network}; {effect.beside_paper(tables, f'fig6_{grid}')}")
+            effect.title(ax, f"{network}; {effect.beside_claim(tables, f'fig6_{grid}')}")
     return figure
 
 
@@ -124,7 +124,7 @@ def caption(tables: Tables) -> str:
     verdicts = "; ".join(
         f"{word}, {said}"
         for word, key in words.items()
-        if (said := effect.beside_paper(tables, key))
+        if (said := effect.beside_claim(tables, key))
     )
     loaded = {grid: _load(tables, grid) for grid in GRIDS}
     below = ""
@@ -152,9 +152,12 @@ def alt(tables: Tables) -> str:
         if trials.empty:
             words.append(f"The panel over {axis} is empty")
             continue
-        means = trials.groupby(axis)["peak_perturbed_one_norm"].mean()
+        kind, column = ("top of the hill", "hill_norm")
+        if trials[column].isna().all():
+            kind, column = ("highest norm, no hill,", "peak_perturbed_one_norm")
+        means = trials.groupby(axis)[column].mean().dropna()
         tops = ", ".join(f"{top:.4g} at {axis} {value:g}" for value, top in means.items())
-        words.append(f"Mean tops of the hills over {axis}: {tops}")
+        words.append(f"Mean {kind} over {axis}: {tops}")
     return f"Curves of the norm against the epoch. {'. '.join(words)}."
 
 

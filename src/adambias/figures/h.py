@@ -29,19 +29,19 @@ def draw(tables: Tables) -> Figure:
         effect.say_if_one(ax, means, "h")
     if "excess" in shown:
         effect.draw_floor(axes[0], points)
-    effect.legend(figure, axes[0], means, _beside_paper(tables, points))
+    effect.legend(figure, axes[0], means, _beside_claim(tables, points))
     return figure
 
 
 CLAIMS = {"beta1 ≥ beta2": "h_penalised", "beta1 < beta2": "h_hindered"}
 
 
-def _beside_paper(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
+def _beside_claim(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
     """Return what the theory and this scale say to the norm, by the label of a series of Adam."""
     sides = step_size_sides(points[points["rule"] == PAPER_RULE])
     sides = sides.drop_duplicates("series")
     return {
-        effect.symbols(series): effect.beside_paper(tables, CLAIMS[side])
+        effect.symbols(series): effect.beside_claim(tables, CLAIMS[side])
         for series, side in zip(sides["series"], sides["side"], strict=True)
     }
 
@@ -64,7 +64,7 @@ def caption(tables: Tables) -> str:
     """Say what is shown, what the theory says, and what was left out."""
     points, means = effect.load(tables, "h", "h")
     verdicts = "; ".join(
-        f"{side.replace('beta1', 'β₁').replace('beta2', 'β₂')}, {effect.beside_paper(tables, key)}"
+        f"{side.replace('beta1', 'β₁').replace('beta2', 'β₂')}, {effect.beside_claim(tables, key)}"
         for side, key in CLAIMS.items()
     )
     return (
@@ -73,7 +73,7 @@ def caption(tables: Tables) -> str:
         "norm where β₁ ≥ β₂ (blue) and raises it where β₁ < β₂ (red), as long as the trajectory "
         f"stays near the flow. Norm, {verdicts}. Thin: single seeds, {effect.count_seeds(means)}; "
         "thick: their mean with its 95 % t interval, cut at the frame. "
-        f"Oscillation regime only, {effect.left_out(tables, 'h')}. {effect.falling(points)}"
+        f"Oscillation regime only, {effect.left_out(tables, 'h')}. {effect.peaks(points)}"
     )
 
 

@@ -62,6 +62,7 @@ def _choose(trials: pd.DataFrame) -> pd.DataFrame:
 def _draw_panel(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
     colours = style.sequence(len(trials), "viridis")
     records: list[dict[str, Any]] = trials.to_dict("records")  # type: ignore[assignment]
+    labels = _labels(records)
     for colour, trial in zip(colours, records, strict=True):
         curve = curves[(curves["trial"] == trial["trial"]) & (curves["grid"] == trial["grid"])]
         if curve["train_loss"].notna().sum() == 0:
@@ -71,10 +72,23 @@ def _draw_panel(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
             time, curve["train_loss_low"], curve["train_loss_high"], color=colour, alpha=0.35,
             linewidth=0,
         )  # fmt: skip
-        label = "{beta1:g}, {beta2:g}; {h:g}".format(**trial)
-        label += "" if trial["rule"] == PAPER_RULE else f", {trial['rule']}"
+        label = labels[trial["trial"]]
         ax.plot(time, curve["train_loss"], color=colour, linewidth=0.9, label=label, gid="trial")
     ax.legend(title="β₁, β₂; h", loc="best", fontsize=0.78 * style.measures().text)
+
+
+def _labels(trials: list[dict[str, Any]]) -> dict[str, str]:
+    """Name each trial by its decays and h, and by more where that names several."""
+    short = {t["trial"]: "{beta1:g}, {beta2:g}; {h:g}".format(**t) for t in trials}
+    more = {t["trial"]: [t["model"], f"{t['epochs']} epochs", f"seed {t['seed']}"] for t in trials}
+    labels = {}
+    for trial in trials:
+        key = trial["trial"]
+        same = [other for other in more if short[other] == short[key]]
+        told = [word for word in more[key] if any(word not in more[other] for other in same)]
+        rule = [] if trial["rule"] == PAPER_RULE else [trial["rule"]]
+        labels[key] = ", ".join([short[key], *rule, *told])
+    return labels
 
 
 def caption(tables: Tables) -> str:
@@ -93,8 +107,13 @@ def caption(tables: Tables) -> str:
 def alt(tables: Tables) -> str:
     """Say in words what the curves do."""
     counts = _load(tables)["regime"].value_counts()
-    listed = ", ".join(f"{counts.get(name, 0)} trials in {name}" for name in REGIMES)
-    return (
-        "Three panels of training loss on a log scale: smooth or finely oscillating falls, falls "
-        f"with leaps, and losses that end above their start. There are {listed}."
+    shapes = {
+        "oscillation": "smooth or finely oscillating falls",
+        "spike": "falls with leaps",
+        "divergence": "losses that end above their start or at a number that is not finite",
+    }
+    panels = "; ".join(
+        f"{name}, {counts[name]} trials, {shapes[name]}" if name in counts else f"{name}, empty"
+        for name in REGIMES
     )
+    return f"Three panels of training loss on a log scale: {panels}."

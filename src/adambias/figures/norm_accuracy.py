@@ -26,7 +26,7 @@ def draw(tables: Tables) -> Figure:
     for ax, ((model, dataset, rule), group) in zip(axes, kinds, strict=True):
         marks = _draw_panel(ax, group, reach) or marks
         name = f"{model} on {dataset}{f', {rule}' if several else ''}"
-        ax.set_title(f"{name}{_rank(group)}")
+        ax.set_title("\n".join(filter(None, [name, _rank(group)])))
         ax.set(xlabel="highest norm's excess over p√ε", ylabel="best test accuracy")
     if marks is not None:
         words = "log₁₀ (1 − β₁)/(1 − β₂)"
@@ -76,11 +76,12 @@ def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection 
 
 
 def _rank(trials: pd.DataFrame) -> str:
+    """Say how the ranks of the oscillation trials correlate, if there are three or more."""
     calm = trials[trials["regime"] == "oscillation"]
     if len(calm) < 3:
         return ""
     rank = rank_correlation(calm["excess"], calm["best_test_accuracy"])
-    return f"\nrank correlation {rank:.2f}, n = {len(calm)} trials".replace("-", "−")
+    return f"rank correlation {rank:.2f}, n = {len(calm)} trials".replace("-", "−")
 
 
 def caption(tables: Tables) -> str:
@@ -100,10 +101,7 @@ def alt(tables: Tables) -> str:
     trials = _load(tables)
     words = []
     for (model, dataset, rule), group in trials.groupby(["model", "dataset", "rule"], sort=True):
-        rank = rank_correlation(group["excess"], group["best_test_accuracy"])
-        words.append(
-            f"{rule} with {model} on {dataset}, {len(group)} trials, "
-            f"rank correlation {rank:.2f}, accuracies "
-            f"{group['best_test_accuracy'].min():.3f} to {group['best_test_accuracy'].max():.3f}"
-        )
+        said = [f"{rule} with {model} on {dataset}", f"{len(group)} trials", _rank(group)]
+        lowest, highest = group["best_test_accuracy"].min(), group["best_test_accuracy"].max()
+        words.append(", ".join([*filter(None, said), f"accuracies {lowest:.3f} to {highest:.3f}"]))
     return f"Scatter plot of the norm against the test accuracy: {'; '.join(words)}."

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("adambias.tracking")
 LARGEST_FILE = 100_000_000
 """Bytes from which a table stays out of MLflow; the trials' own runs hold what is in it."""
+_TABLES = (".json", ".parquet", ".md")
 _FIGURES = (".png", ".svg", ".pdf")
 _COLUMNS = {"claim": "sentence", "in the paper": "source", "found": "found", "verdict": "verdict"}
 """Heading and field of what the description says of a claim."""
@@ -65,6 +66,11 @@ class Analysis:
             whole.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
         return whole.hexdigest()
 
+    @property
+    def scale(self) -> str:
+        """Name of the scale that was analysed."""
+        return str(self.metrics["scale"])
+
     def grids(self) -> list[str]:
         """Return the grids whose trials were analysed."""
         return [] if self.trials is None else [str(g) for g in self.trials["grid"].unique()]
@@ -75,10 +81,9 @@ def log_analysis(
     figures_dir: str | Path,
     report_path: str | Path | None = None,
     *,
-    scale: str,
     uri: str | None = None,
 ) -> str | None:
-    """Log an analysis as a run, once; an unchanged one opens no second run.
+    """Log an analysis as a run of its scale, once; an unchanged one opens no second run.
 
     The sweeps' runs get the figure they are for and the table of their trials, the trials' runs
     their regime.
@@ -89,8 +94,6 @@ def log_analysis(
         Tables with ``metrics.json``, and figures.
     report_path : path, optional
         The report; left out if there is none.
-    scale : str
-        Name of the scale.
     uri : str, optional
         The tracking store; by default :func:`adambias.tracking.tracking_uri`.
 
@@ -106,7 +109,7 @@ def log_analysis(
         from adambias.tracking.client import TrackingStore, translated
 
         with translated(uri):
-            return _log(TrackingStore(uri), analysis, scale)
+            return _log(TrackingStore(uri), analysis)
     except TrackingError as error:
         logger.warning(
             "the analysis is not in MLflow (%s): adambias sync brings it there once the store "
@@ -120,7 +123,8 @@ def collect(results: Path, figures: Path, report: str | Path | None) -> Analysis
     """Gather the files of an analysis; the tables of single sweeps are left to the sweeps."""
     import pandas as pd
 
-    tables = [f for f in results.glob("*") if f.is_file() and f.stat().st_size < LARGEST_FILE]
+    tables = [f for f in results.glob("*") if f.suffix in _TABLES]
+    tables = [f for f in tables if f.stat().st_size < LARGEST_FILE]
     drawn = [f for f in figures.glob("*") if f.suffix in _FIGURES]
     files = {f"tables/{f.name}": f for f in tables} | {f"figures/{f.name}": f for f in drawn}
     if report is not None and Path(report).exists():
@@ -137,6 +141,12 @@ def collect(results: Path, figures: Path, report: str | Path | None) -> Analysis
 
 def _read_json(file: Path, absent: Any) -> Any:
     return json.loads(file.read_text()) if file.exists() else absent
+
+
+def analysed_scale(results: Path) -> str | None:
+    """Return the name of the scale whose analysis a folder holds, None if it holds none."""
+    found = _read_json(results / "metrics.json", {}).get("scale")
+    return None if found is None else str(found)
 
 
 def read_regimes(file: Path) -> dict[str, dict[str, str]]:
@@ -167,22 +177,22 @@ def numbers(metrics: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, f
             yield _NOT_IN_NAMES.sub("_", name)[:250], float(value)
 
 
-def _log(store: TrackingStore, analysis: Analysis, scale: str) -> str:
-    parents = _sweeps(store, analysis, scale)
+def _log(store: TrackingStore, analysis: Analysis) -> str:
+    scale, parents = analysis.scale, _sweeps(store, analysis)
     tags = {
         "mlflow.note.content": f"Figures, tables and verdicts at scale {scale}, newest first.",
         "mlflow.experimentKind": "custom_model_development",
     }
     experiment = store.experiment(content.experiment_name(scale, "analysis"), tags)
-    run = _open(store, experiment, analysis, scale)
+    run = _open(store, experiment, analysis)
     _fill(store, run, analysis)
-    store.tag(run, _tags(analysis, scale, parents))
+    store.tag(run, _tags(analysis, parents))
     for grid, parent in parents.items():
         _complete_sweep(store, analysis, grid, parent, run.info.run_id)
     return str(run.info.run_id)
 
 
-def _open(store: TrackingStore, experiment: str, analysis: Analysis, scale: str) -> Run:
+def _open(store: TrackingStore, experiment: str, analysis: Analysis) -> Run:
     digest = analysis.digest()
     found = store.only(store.runs(experiment, "analysis", content_sha256=digest), "content_sha256")
     if digest in found:
@@ -191,7 +201,7 @@ def _open(store: TrackingStore, experiment: str, analysis: Analysis, scale: str)
     tags |= {"kind": "analysis", "content_sha256": digest}
     if "DVC_STAGE" in os.environ:
         tags["DVC_STAGE"] = os.environ["DVC_STAGE"]
-    name, now = f"Analysis ({scale}) {digest[:6]}", int(time.time() * 1000)
+    name, now = f"Analysis ({analysis.scale}) {digest[:6]}", int(time.time() * 1000)
     return store.open_run(experiment, "content_sha256", tags, name, now)[0]
 
 
@@ -210,23 +220,24 @@ def _fill(store: TrackingStore, run: Run, analysis: Analysis) -> None:
     store.log(run.info.run_id, [], tags={"mirrored": f"v{location.VERSION}"})
 
 
-def _sweeps(store: TrackingStore, analysis: Analysis, scale: str) -> dict[str, Run]:
+def _sweeps(store: TrackingStore, analysis: Analysis) -> dict[str, Run]:
     """Find the runs of the sweeps whose trials were analysed."""
     found: dict[str, Run] = {}
     for grid in analysis.grids():
-        experiment = store.client.get_experiment_by_name(content.experiment_name(scale, grid))
+        name = content.experiment_name(analysis.scale, grid)
+        experiment = store.client.get_experiment_by_name(name)
         if experiment is not None and experiment.lifecycle_stage == "active":
-            runs = store.runs(experiment.experiment_id, "sweep", sweep=f"{scale}/{grid}")
+            runs = store.runs(experiment.experiment_id, "sweep", sweep=f"{analysis.scale}/{grid}")
             for run in store.only(runs, "sweep").values():
                 found[grid] = run
     return found
 
 
-def _tags(analysis: Analysis, scale: str, parents: Mapping[str, Run]) -> dict[str, str]:
+def _tags(analysis: Analysis, parents: Mapping[str, Run]) -> dict[str, str]:
     tags = {f"verdict.{claim['key']}": str(claim["verdict"]) for claim in analysis.claims}
     tags |= {f"sweep.{grid}": run.info.run_id for grid, run in parents.items()}
-    note = description(scale, analysis.claims, parents.values())
-    return tags | {"scale": scale, "mlflow.note.content": note}
+    note = description(analysis.scale, analysis.claims, parents.values())
+    return tags | {"scale": analysis.scale, "mlflow.note.content": note}
 
 
 def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterable[Run]) -> str:

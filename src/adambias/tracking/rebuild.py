@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from adambias.config import Params
 from adambias.ledger import Job, Ledger
 from adambias.tracking import location
-from adambias.tracking.analysis_run import log_analysis, read_regimes
+from adambias.tracking.analysis_run import analysed_scale, log_analysis, read_regimes
 from adambias.tracking.views import Summary, View
 
 
@@ -49,7 +49,9 @@ def sync(
 
     uri = location.checked_uri(uri, params.root) if uri else location.tracking_uri(params.root)
     store = TrackingStore(uri)
-    regimes = read_regimes(params.root / "results" / "trials.parquet")
+    analysed = analysed_scale(params.root / "results")
+    ours = analysed == params.name
+    regimes = read_regimes(params.root / "results" / "trials.parquet") if ours else {}
     total = Summary()
     for name, jobs in grids.items():
         view = View(name=name, grid=params.scale.grids[name], jobs=tuple(jobs))
@@ -59,8 +61,9 @@ def sync(
         total += done
         if progress is not None:
             progress(f"{name}: {done}")
-    results, figures = params.root / "results", params.root / "figures"
-    if (results / "metrics.json").exists():
+    if ours:
         report = params.root / "reports" / "index.html"
-        log_analysis(results, figures, report, scale=params.name, uri=uri)
+        log_analysis(params.root / "results", params.root / "figures", report, uri=uri)
+    elif analysed and progress is not None:
+        progress(f"analysis: results/ are of scale {analysed}, left out")
     return total

@@ -87,7 +87,8 @@ class GridWriter:
         ended : bool
             No trial of the grid runs any more: what is unfinished is interrupted or failed.
         check : bool
-            Look at the artifacts of complete runs too.
+            Look at the artifacts of complete runs too; the caller runs no sweep, so without a
+            trial that runs none is under way.
 
         Returns
         -------
@@ -125,7 +126,12 @@ class GridWriter:
             except LedgerError as error:
                 self.summary.problems.append(str(error))
         self.summary.runs = len(self._shown)
-        self._write_parent(ended)
+        self._write_parent(ended or (check and not self._any_running()))
+
+    def _any_running(self) -> bool:
+        """Tell whether a trial was under way at the last look."""
+        left = (shown for shown in self._shown.values() if not shown.complete)
+        return any(shown.run.data.tags.get("status") == "running" for shown in left)
 
     def _begun(self, keys: list[str]) -> set[str]:
         """Return the unfinished trials that have made some progress, or failed to."""
