@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 import synthetic
 
 from adambias import analysis
-from adambias.config import Analyse
+from adambias.config import Analyse, load_params
 from adambias.errors import DataError
 
 CLAIMS_OF_TRENDS = (
@@ -85,6 +86,26 @@ def test_the_shape_of_the_norm(tmp_path, tops, verdict):
     )
     assert verdicts(metrics)["fig6_shape"] == verdict
     assert (metrics["claims"]["fig6_hills_beta2"]["found"] == "no hill") == (verdict == "disagrees")
+
+
+@pytest.mark.parametrize("scale", ["laptop", "cifar10", "gpu", "paper"])
+def test_every_scale_has_the_seeds_to_decide_its_claims(scale):
+    settings = load_params(Path(__file__).parents[2] / "params.yaml", scale).scale
+    for name in ("beta2", "beta1", "hills_beta2", "hills_beta1", "h"):
+        seeds = {trial.seed for trial in settings.grids[name].expand(settings.trial)}
+        assert len(seeds) > settings.analyse.verdict.seeds, name
+
+
+def test_trials_that_are_not_used_are_counted(tmp_path):
+    trials = synthetic.trials_of({"beta2": [0.9, 0.95, 0.99, 0.999]}, epochs=60)
+    lost = [(0, 0.999), (1, 0.99)]
+    metrics = analyse(
+        tmp_path,
+        {"beta2": trials},
+        shape=lambda grid, trial: "spike" if (trial.seed, trial.beta2) in lost else "oscillation",
+    )
+    claim = metrics["claims"]["fig4_norm"]
+    assert (claim["used"], claim["planned"], claim["n"]) == (6, 12, 3)
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path, results):

@@ -10,7 +10,17 @@ from PIL import Image
 
 from adambias import analysis, figures
 from adambias.config import Analyse, Figures
-from adambias.figures import fig4, fig5, fig6, h, loss_curves, norm_accuracy, regime_map, style
+from adambias.figures import (
+    effect,
+    fig4,
+    fig5,
+    fig6,
+    h,
+    loss_curves,
+    norm_accuracy,
+    regime_map,
+    style,
+)
 
 DRAWN = {
     "fig4": fig4,
@@ -134,6 +144,25 @@ def test_loss_curves_have_a_panel_for_each_regime(draw):
     axes = draw(loss_curves).axes
     assert [ax.get_title(loc="left") for ax in axes] == ["oscillation", "spike", "divergence"]
     assert [len(lines(ax, "trial")) for ax in axes] == [5, 4, 4]
+    for ax in axes:
+        names = [line.get_label() for line in lines(ax, "trial")]
+        assert len(set(names)) == len(names), "each curve is told apart"
+
+
+def test_captions_say_where_the_highest_norm_is_a_hills_top():
+    rows = [
+        (True, 50, 52, False),  # a hill and its top
+        (True, 30, 10, True),  # the hill was over before the search
+        (False, 80, None, False),  # still rising
+        (False, 30, None, True),  # only falling
+    ]
+    columns = ["has_hill", "peak_epoch", "hill_epoch", "peak_at_edge"]
+    points = pd.DataFrame(rows, columns=columns).assign(epochs=120)
+    assert effect.peaks(points) == (
+        "In 1 of 4 trials the highest norm is the top of a hill; in 2 its first value in that "
+        "part, from which it falls; in 1 it is elsewhere, or there is no hill."
+    )
+    assert effect.peaks(points[:1]) == "In 1 of 1 trials the highest norm is the top of a hill."
 
 
 def test_norm_against_accuracy_shows_every_trial_that_did_not_diverge(draw, results):

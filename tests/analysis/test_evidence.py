@@ -39,7 +39,10 @@ def test_ledger_folders_alone_give_tables_figures_and_a_report(trained: Path) ->
     shown = (trained / "tables" / "README.md").read_text()
     assert all(key in shown for key in kept)
     assert all(claim["sentence"] in shown for claim in claims)
-    assert "smoke scale" in (trained / "report.html").read_text()
+    page = (trained / "report.html").read_text()
+    assert "smoke scale" in page
+    assert "dvc repro evidence@smoke" in page
+    assert "the law on small models" not in page, "no claim of it is judged here"
 
 
 def test_a_missing_trial_is_named(trained: Path, tmp_path: Path) -> None:

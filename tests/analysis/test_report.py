@@ -41,7 +41,10 @@ def test_every_link_has_a_target(page):
 
 def test_claims_figures_and_counts_are_on_the_page(page, results):
     text = page.read_text(encoding="utf-8")
-    for words in ("Raising beta2 lowers the test accuracy.", "bootstrap over seeds", "3 seeds"):
+    for words in (
+        *("Raising beta2 lowers the test accuracy.", "bootstrap over seeds", "3 seeds"),
+        *("15 of 15 trials", "and the law on small models"),
+    ):
         assert words in text
     assert text.count("<figure ") == 10
     assert '<td data-label="Trials">15</td>' in text

@@ -224,7 +224,7 @@ def peaks(points: pd.DataFrame) -> str:
     if edge.any():
         said.append(f"in {edge.sum()} its first value in that part, from which it falls")
     if rest := int((~at_top & ~edge).sum()):
-        said.append(f"in {rest} neither: no hill's rise and fall is around it")
+        said.append(f"in {rest} it is elsewhere, or there is no hill")
     return f"{'; '.join(said)}."
 
 
