@@ -285,6 +285,7 @@ def test_a_second_rule_is_told_apart_in_every_figure(draw, tmp_path):
         return " | ".join([*texts, *(ax.get_title(loc="left") for ax in figure.axes)])
 
     assert {name for name, module in DRAWN.items() if "lion" not in words(module)} == set()
+    assert "claimed: rises, here, adam: rises (agrees)" in words(fig4)
 
 
 TRIALS = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)

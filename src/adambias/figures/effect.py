@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from adambias.analysis import QUANTITIES, effect_table, step_size_table
-from adambias.claims import oscillating
+from adambias.claims import PAPER_RULE, oscillating
 from adambias.figures import Missing, Tables, style
 from adambias.summaries import smoothing_width
 
@@ -156,11 +156,16 @@ def legend(
 
 
 def beside_claim(tables: Tables, key: str) -> str:
-    """Say in a few words which way a number is claimed to go, and which way it goes here."""
+    """Say in a few words which way a number is claimed to go, and which way it goes here.
+
+    Claims are judged on the paper's rule alone, which is named where there are others.
+    """
     claim = tables.json("metrics.json")["claims"].get(key)
     if claim is None:
         return ""
-    return f"claimed: {claim['claimed']}, here: {claim['found']} ({claim['verdict']})"
+    rules = tables.frame("trials.parquet", ["rule"])["rule"]
+    here = "here" if (rules == PAPER_RULE).all() else f"here, {PAPER_RULE}"
+    return f"claimed: {claim['claimed']}, {here}: {claim['found']} ({claim['verdict']})"
 
 
 def say_if_one(ax: Axes, means: pd.DataFrame, axis: str) -> None:
