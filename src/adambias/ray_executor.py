@@ -148,7 +148,7 @@ class _ErrorBudget(_StaysHere, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return len(self._board.failed) >= self._budget
+        return self._board.has_failed(self._budget)
 
 
 def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:

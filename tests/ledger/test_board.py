@@ -161,3 +161,15 @@ def test_on_a_terminal_there_is_a_live_table():
 
     assert b"\x1b[" in shown
     assert "2/2" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+def test_trials_trained_ahead_have_an_error_budget_that_counts_only_after_the_own_are_through():
+    plan = Plan(grids={"g": [FIRST, SECOND, THIRD]}, outcomes={}, started=frozenset())
+    board = Board(plan, "smoke: g", ahead=[SECOND.key, THIRD.key])
+
+    board.fail(SECOND.key, "a bug")
+    board.fail(THIRD.key, "a bug")
+    assert not board.has_failed(2)
+    board.update(FIRST.key, progress(10, "finished"))
+    assert board.has_failed(2)
+    assert not board.has_failed(3)

@@ -58,6 +58,18 @@ def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
     assert len(list(Path("runs").glob("*/error.txt"))) < 4
 
 
+def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path) -> None:
+    broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1]}}
+    own = {"base": {"epochs": 1500, "eval_every": 500}, "axes": {"seed": [0]}}
+    change(project, "grids", tiny=own, broken=broken)
+    change(project, "resources", error_budget=1)
+
+    plan = sweep.run(load_params(), ["tiny"], ahead=["broken"], track=False)
+
+    assert not plan.pending
+    assert list(Path("runs").glob("*/error.txt"))
+
+
 def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,6 +156,25 @@ def test_other_grids_trained_ahead_do_not_decide_how_a_sweep_ends(
     assert before == written(project / "runs"), "with nothing to run for itself it trains nothing"
 
 
+def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bug(project)
+    monkeypatch.syspath_prepend(str(project))
+    change(project, "trial", rule="adam")
+    broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1, 2, 3, 4]}}
+    change(project, "grids", broken=broken)
+    params, ledger = load_params(), Ledger.open()
+    for job in make_plan(params, ["broken"], ledger).jobs:
+        ledger.open_trial(job)
+        ledger.save_checkpoint(job.key, b"of an earlier attempt, so that it would come first")
+
+    plan = sweep.run(params, ["tiny"], ahead=["broken"], executor="inline", track=False)
+
+    assert not plan.pending
+    assert len(list(Path("runs").glob("*/error.txt"))) == 3, "the rest was left alone"
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")
