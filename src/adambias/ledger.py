@@ -231,10 +231,21 @@ class Ledger:
 
     def save_history(self, key: str, table: pd.DataFrame) -> str:
         """Write the history and return its SHA-256."""
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False, compression="zstd")
-        self.store.write(f"{key}/history.parquet", buffer.getvalue())
-        return hashlib.sha256(buffer.getvalue()).hexdigest()
+        content = _parquet(table)
+        self.store.write(f"{key}/history.parquet", content)
+        return hashlib.sha256(content).hexdigest()
+
+    def save_unfinished(self, key: str, state: bytes, table: pd.DataFrame) -> None:
+        """Write checkpoint and history of a trial that goes on.
+
+        What another worker has finished meanwhile stays whole: what takes long comes before each
+        look at ``done.json``.
+        """
+        history = _parquet(table)
+        if self.done(key) is None:
+            self.save_checkpoint(key, state)
+        if self.done(key) is None:
+            self.store.write(f"{key}/history.parquet", history)
 
     def history(self, key: str) -> pd.DataFrame:
         """Read a trial's history, finished or as far as it has come.
@@ -265,8 +276,12 @@ class Ledger:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         content = {"key": key, "semantics": SEMANTICS_VERSION, "finished_at": now, **outcome}
         self.store.write(f"{key}/done.json", _dump(content))
+        self.clear(key, state_kept=bool(outcome.get("state_kept")))
+
+    def clear(self, key: str, *, state_kept: bool) -> None:
+        """Delete what only an unfinished trial needs."""
         useless = ["error.txt", "progress.json", CHECKPOINTS[1]]
-        useless += [] if outcome.get("state_kept") else [CHECKPOINTS[0]]
+        useless += [] if state_kept else [CHECKPOINTS[0]]
         self.store.delete(f"{key}/{name}" for name in useless)
 
     def save_checkpoint(self, key: str, content: bytes) -> None:
@@ -332,6 +347,12 @@ class Ledger:
         if content is None:
             raise LedgerError(f"{self.store.where(name)}: is damaged (no JSON object)")
         return content
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
 
 
 def _parse(content: bytes) -> dict[str, Any] | None:

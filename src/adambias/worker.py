@@ -83,6 +83,7 @@ class TrialRun:
             If the ledger cannot be written; nothing finished is lost.
         """
         if (outcome := self._finished_elsewhere()) is not None:
+            self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.progress() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         end = time.monotonic() + seconds
         while time.monotonic() < end and next(self.training, None) is not None:
@@ -103,11 +104,8 @@ class TrialRun:
     def save(self) -> None:
         """Write checkpoint, history and log of an unfinished trial."""
         self._saved = time.monotonic()
-        if self.ledger.done(self.job.key) is not None:
-            return  # Another driver's worker was faster: its history must stay whole.
-        state = self.training.state_dict()
-        self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
-        self.ledger.save_history(self.job.key, self.training.history())
+        state = checkpoint.dumps(self.training.state_dict())
+        self.ledger.save_unfinished(self.job.key, state, self.training.history())
         self.ledger.save_progress(self.job.key, self.progress())
         self.log.flush()
 
@@ -144,7 +142,6 @@ class TrialRun:
         if self.order.keep_state and self.training.status == "finished":
             state = self.training.state_dict()
             self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
-        digest = self.ledger.save_history(self.job.key, history)
         seconds = float(history["seconds"].sum())
         epochs = len(history)
         shape = tuple(self.data.train_images.shape)
@@ -166,12 +163,16 @@ class TrialRun:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
             },
-            "history_sha256": digest,
             "trial": dataclasses.asdict(self.job.trial),
             "data_digest": self.job.data_digest,
             "state_kept": self.order.keep_state and self.training.status == "finished",
         }
-        self.ledger.finish(self.job.key, outcome)
+        # Two workers that finish at once may mix their files: who sees it writes its own again.
+        for _ in range(2):
+            digest = self.ledger.save_history(self.job.key, history)
+            self.ledger.finish(self.job.key, {**outcome, "history_sha256": digest})
+            if self.ledger.damaged(self.job.key) is None:
+                return
 
     def close(self) -> None:
         """Give the trial's log file back."""

@@ -60,7 +60,7 @@ def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
 
 def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path) -> None:
     broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1]}}
-    own = {"base": {"epochs": 1500, "eval_every": 500}, "axes": {"seed": [0]}}
+    own = {"base": {"epochs": 700, "eval_every": 350}, "axes": {"seed": [0]}}
     change(project, "grids", tiny=own, broken=broken)
     change(project, "resources", error_budget=1)
 

@@ -1,0 +1,80 @@
+"""One trial under way, among other workers and in a store that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from processes import change, tables
+
+from adambias import sweep
+from adambias.config import load_params
+from adambias.ledger import Ledger
+from adambias.orders import Order
+from adambias.plan import make_plan
+from adambias.worker import TrialRun
+
+
+@pytest.fixture
+def order(project: Path) -> Order:
+    """Return the order of the one trial of the grid ``tiny``."""
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    params, ledger = load_params(), Ledger.open()
+    return sweep._orders(params, make_plan(params, ["tiny"], ledger), ledger)[0]
+
+
+@pytest.fixture
+def start(order: Order) -> Iterator[Callable[[], TrialRun]]:
+    """Start workers on the trial, each with a ledger of its own, and end them."""
+    runs: list[TrialRun] = []
+
+    def started() -> TrialRun:
+        runs.append(TrialRun(order))
+        return runs[-1]
+
+    yield started
+    for run in runs:
+        run.close()
+
+
+def before_writing(run: TrialRun, name: str, do: Callable[[], object]) -> None:
+    """Do something once, just before a worker writes a file of its trial."""
+    write, wanted = run.ledger.store.write, [f"{run.job.key}/{name}"]
+
+    def watched(name: str, content: bytes) -> None:
+        if name in wanted:
+            wanted.clear()
+            do()
+        write(name, content)
+
+    run.ledger.store.write = watched  # type: ignore[method-assign]
+
+
+def test_a_slower_worker_leaves_whole_what_another_finishes_meanwhile(
+    project: Path, start: Callable[[], TrialRun]
+) -> None:
+    slow, fast = start(), start()
+    next(slow.training)
+    before_writing(slow, "checkpoint.pt", fast.advance)
+
+    slow.save()
+
+    key = slow.job.key
+    assert slow.ledger.done(key) is not None
+    assert slow.ledger.damaged(key) is None
+    assert slow.advance()["status"] == "finished"
+    assert slow.ledger.started([key]) == set()
+    assert tables(project, "tiny")
+
+
+def test_two_workers_that_finish_at_once_do_not_mix_their_files(
+    project: Path, start: Callable[[], TrialRun]
+) -> None:
+    first, second = start(), start()
+    before_writing(first, "done.json", second.advance)
+
+    first.advance()
+
+    assert first.ledger.damaged(first.job.key) is None
+    assert tables(project, "tiny")
