@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from processes import change, tables
 
 from adambias import sweep
 from adambias.config import load_params
-from adambias.ledger import Ledger
+from adambias.ledger import Job, Ledger
 from adambias.orders import Order
 from adambias.plan import make_plan
 from adambias.worker import TrialRun
@@ -78,3 +81,58 @@ def test_two_workers_that_finish_at_once_do_not_mix_their_files(
 
     assert first.ledger.damaged(first.job.key) is None
     assert tables(project, "tiny")
+
+
+def test_a_report_that_cannot_be_written_costs_nothing(start: Callable[[], TrialRun]) -> None:
+    run = start()
+    report = Path("runs", run.job.key, "progress.json")
+    report.unlink()
+    report.mkdir()  # which no file replaces
+
+    run.save()
+    assert run.advance(0.01)["status"] == "running"
+    report.rmdir()
+    assert run.advance()["status"] == "finished"
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_cost_the_state_in_memory(
+    start: Callable[[], TrialRun],
+) -> None:
+    run = start()
+    next(run.training)
+    folder, away = Path("runs", run.job.key), Path("away")
+    folder.rename(away)
+    folder.write_text("no folder, as long as the store is away")
+
+    def comes_back() -> None:
+        folder.unlink()
+        away.rename(folder)
+
+    threading.Timer(0.5, comes_back).start()
+    assert run.advance()["status"] == "finished"
+    assert "cannot be read" in (folder / "log.txt").read_text()
+
+
+def test_the_folder_of_a_failing_trial_holds_its_log(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    job = Job.of(order.job.trial.replace(rule="broken_rule:rule"), order.job.data_digest)
+
+    with pytest.raises(KeyError, match="a bug"):
+        TrialRun(dataclasses.replace(order, job=job))
+
+    assert "rule='broken_rule:rule'" in Path("runs", job.key, "log.txt").read_text()
+
+
+def test_a_log_is_there_from_the_start_and_whole_after_an_interruption(
+    start: Callable[[], TrialRun],
+) -> None:
+    run = start()
+    log = Path("runs", run.job.key, "log.txt")
+    assert f"process {os.getpid()}" in log.read_text()
+
+    run.log.say("the last words")
+    run.close()
+    assert "the last words" in log.read_text()
