@@ -12,11 +12,13 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
+import importlib.util
 import io
 import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +35,31 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[0-9a-f]{16}")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.prev.pt")
 _OUTCOME = frozenset({"key", "status", "epochs", "seconds", "history_sha256"})
+MISSING = "missing"
+"""Stands for the source of a rule that has none to be found; such a trial is never finished."""
 FORMAT = 1
 """Raised when the layout of a folder changes."""
 
 
-def trial_key(trial: Trial, data_digest: str) -> str:
+def source_of(rule: str) -> str:
+    """Return the SHA-256 of the file that holds a rule of one's own.
+
+    Empty for a rule of this package, whose code :data:`SEMANTICS_VERSION` stands for, and
+    ``missing`` if the module has no file to be found. What the module imports is not looked at.
+    """
+    name, own, _ = rule.partition(":")
+    if not own:
+        return ""
+    try:
+        module = sys.modules.get(name)
+        spec = None if module else importlib.util.find_spec(name)
+        file = getattr(module, "__file__", None) or (spec and spec.origin)
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
+    except Exception:  # a package above it runs on the way, and may raise anything
+        return MISSING
+
+
+def trial_key(trial: Trial, data_digest: str, rule_source: str = "") -> str:
     """Return the trial's identity: 16 hexadecimal digits.
 
     Parameters
@@ -46,34 +68,49 @@ def trial_key(trial: Trial, data_digest: str) -> str:
         Every hyperparameter.
     data_digest : str
         SHA-256 of the prepared data, from its manifest.
+    rule_source : str
+        What :func:`source_of` tells of the trial's rule.
 
     Returns
     -------
     str
         The first 16 hexadecimal digits of the SHA-256 of a canonical JSON text. The semantics
-        version is part of it; grid names, devices and clusters are not.
+        version is part of it, and the code of a rule of one's own; grid names, devices and
+        clusters are not.
     """
     identity = {
         "semantics": SEMANTICS_VERSION,
         "trial": vars(trial),
         "data": data_digest,
-    }
+    } | _own_rule(rule_source)
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _own_rule(source: str) -> dict[str, str]:
+    """Return the entry for a rule of one's own; other trials have none."""
+    return {"rule_source": source} if source else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial with its key and the digest of the data it trains on."""
+    """A trial with its key and what it depends on besides: its data, and a rule's own code."""
 
     key: str
     trial: Trial
     data_digest: str
+    rule_source: str = ""
 
     @classmethod
-    def of(cls, trial: Trial, data_digest: str) -> Job:
-        """Compute the key of ``trial`` on the data with this digest."""
-        return cls(key=trial_key(trial, data_digest), trial=trial, data_digest=data_digest)
+    def of(cls, trial: Trial, data_digest: str, source: str | None = None) -> Job:
+        """Compute the key of ``trial`` on the data with this digest.
+
+        ``source`` is that of its rule when the trial was planned, by default what it is now.
+        """
+        if source is None:
+            source = source_of(trial.rule)
+        key = trial_key(trial, data_digest, **_own_rule(source))
+        return cls(key=key, trial=trial, data_digest=data_digest, rule_source=source)
 
     def manifest(self) -> dict[str, Any]:
         """Return the content of ``trial.json``."""
@@ -82,7 +119,7 @@ class Job:
             "semantics": SEMANTICS_VERSION,
             "trial": dataclasses.asdict(self.trial),
             "data": {"name": self.trial.dataset, "digest": self.data_digest},
-        }
+        } | _own_rule(self.rule_source)
 
 
 class Ledger:
@@ -197,7 +234,8 @@ class Ledger:
                 "is kept and not used; its trial is trained anew"
             )
         try:
-            job = Job.of(build(Trial, content["trial"]), content["data"]["digest"])
+            trial, source = build(Trial, content["trial"]), content.get("rule_source", "")
+            job = Job.of(trial, content["data"]["digest"], source)
         except (ConfigError, KeyError, TypeError) as error:
             raise LedgerError(f"{where}: does not describe a trial ({error})") from None
         if job.key != key:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
 from adambias.data import expected_shape
-from adambias.ledger import Job, Ledger
+from adambias.ledger import MISSING, Job, Ledger
 from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
 from adambias.sweep import slots as machine_slots
 
@@ -122,6 +122,11 @@ def _print_notes(console: Console, plan: Plan, ledger: Ledger) -> None:
         console.print(
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
             "recognised: run dvc repro prepare"
+        )
+    for rule in sorted({job.trial.rule for job in plan.jobs if job.rule_source == MISSING}):
+        console.print(
+            f"rule {rule}: has no file to be found, so finished trials of it are not recognised: "
+            "put its folder on PYTHONPATH, or install it"
         )
     others = sum(
         outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION

@@ -189,9 +189,9 @@ def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, .
     return digests, tuple(unprepared)
 
 
-def _lineage(trial: Mapping[str, Any], digest: str) -> str:
+def _lineage(trial: Mapping[str, Any], digest: str, source: str) -> str:
     rest = {name: value for name, value in trial.items() if name != "epochs"}
-    return json.dumps([rest, digest], sort_keys=True)
+    return json.dumps([rest, digest, source], sort_keys=True)
 
 
 def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) -> dict[str, str]:
@@ -200,14 +200,14 @@ def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) 
     for key, outcome in outcomes.items():
         same = outcome.get("semantics", SEMANTICS_VERSION) == SEMANTICS_VERSION
         if same and outcome.get("state_kept"):
-            lineage = _lineage(outcome["trial"], outcome["data_digest"])
+            source = outcome.get("rule_source", "")
+            lineage = _lineage(outcome["trial"], outcome["data_digest"], source)
             kept.setdefault(lineage, []).append((outcome["trial"]["epochs"], key))
     extends = {}
     for job in pending:
+        lineage = _lineage(asdict(job.trial), job.data_digest, job.rule_source)
         shorter = [
-            (epochs, key)
-            for epochs, key in kept.get(_lineage(asdict(job.trial), job.data_digest), [])
-            if epochs < job.trial.epochs
+            (epochs, key) for epochs, key in kept.get(lineage, []) if epochs < job.trial.epochs
         ]
         if shorter:
             extends[job.key] = max(shorter)[1]

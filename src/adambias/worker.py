@@ -25,8 +25,8 @@ import adambias
 from adambias import checkpoint
 from adambias.config import DatasetSpec
 from adambias.data import Dataset, load_dataset
-from adambias.errors import CheckpointError, DataError
-from adambias.ledger import Ledger, machine
+from adambias.errors import CheckpointError, ConfigError, DataError
+from adambias.ledger import MISSING, Job, Ledger, machine, source_of
 from adambias.orders import Order
 from adambias.plan import kind_of
 from adambias.training import Training, train
@@ -65,6 +65,7 @@ class TrialRun:
         self.data = _dataset(self.order)
         state, source = self._state()
         self.training: Training = train(self.job.trial, self.data, state=state, device=self.device)
+        _refuse_other_code(self.job)
         self._began = self._saved = time.monotonic()
         self._first_epoch = self.training.next_epoch
         self.ledger.save_progress(self.job.key, self.progress())
@@ -186,6 +187,7 @@ class TrialRun:
             },
             "trial": dataclasses.asdict(self.job.trial),
             "data_digest": self.job.data_digest,
+            "rule_source": self.job.rule_source,
             "state_kept": self.order.keep_state and self.training.status == "finished",
         }
         # Two workers that finish at once may mix their files: who sees it writes its own again.
@@ -243,3 +245,17 @@ def _dataset(order: Order) -> Dataset:
             "folder from the machine that planned the sweep"
         )
     return data
+
+
+def _refuse_other_code(job: Job) -> None:
+    """Refuse a rule of one's own whose code here is not what the trial's key stands for."""
+    here = source_of(job.trial.rule)
+    if here == MISSING:
+        allowed = "its module has no file to be found: put it into one, on the path of every node"
+        raise ConfigError("rule", job.trial.rule, allowed)
+    if here != job.rule_source:
+        allowed = (
+            f"its module on this node, of digest {here[:12]}, is not {job.rule_source[:12]} as "
+            "planned: install the same on every node, and run the same command again"
+        )
+        raise ConfigError("rule", job.trial.rule, allowed)

@@ -12,7 +12,7 @@ from made_trials import DIGEST, finish, history_of, job_of, opened, start
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial
 from adambias.errors import LedgerError, StoreError
-from adambias.ledger import CHECKPOINTS, Job, Ledger, trial_key
+from adambias.ledger import CHECKPOINTS, MISSING, Job, Ledger, trial_key
 
 OTHER_VALUES = {
     "dataset": "cifar10",
@@ -70,6 +70,24 @@ class TestKey:
         assert trial_key(trial, "e" * 64) != key
         monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
         assert trial_key(trial, DIGEST) != key
+
+    def test_of_a_rule_of_the_package_it_is_what_it_was_when_rules_of_ones_own_had_no_code(self):
+        assert Job.of(Trial(h=1e-3, epochs=4), DIGEST).key == "2f87e56b566fe929"
+        assert "rule_source" not in job_of().manifest()
+
+    def test_it_depends_on_the_code_of_a_rule_of_ones_own(self, tmp_path, monkeypatch):
+        (tmp_path / "own_rule.py").write_text("first = 1\n")
+        trial = Trial(h=1e-3, epochs=4, rule="own_rule:factory")
+        assert Job.of(trial, DIGEST).rule_source == MISSING
+        monkeypatch.syspath_prepend(str(tmp_path))
+        first = Job.of(trial, DIGEST)
+
+        (tmp_path / "own_rule.py").write_text("second = 2\n")
+        second = Job.of(trial, DIGEST)
+
+        assert first.key != second.key
+        (tmp_path / "own_rule.py").write_text("first = 1\n")
+        assert Job.of(trial, DIGEST) == first
 
     def test_it_does_not_depend_on_the_grid_or_on_how_a_number_is_written(self):
         defaults = {"h": 1e-3, "epochs": 4}
@@ -264,6 +282,19 @@ def test_a_folder_renamed_to_another_key_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(LedgerError, match=f"describes another trial than {second.key}"):
         ledger.open_trial(second)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_of_a_rule_that_has_changed_since_is_not_damaged(ledger, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_rule.py").write_text("first = 1\n")
+    older = job_of(rule="own_rule:factory")
+    finish(ledger, older)
+
+    (tmp_path / "own_rule.py").write_text("second = 2\n")
+
+    assert job_of(rule="own_rule:factory").key != older.key
+    assert ledger.job(older.key) == older
+    assert ledger.damaged(older.key) is None
 
 
 def test_two_trials_with_one_key_are_refused(ledger):

@@ -175,6 +175,27 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(
     assert len(list(Path("runs").glob("*/error.txt"))) == 3, "the rest was left alone"
 
 
+def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam\n\n\ndef rule():\n    return adam(beta1={})\n"
+    Path("own_rule.py").write_text(rule.format(0.9))
+    change(project, "trial", rule="own_rule:rule")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    command = ("sweep", "--no-track", "tiny", "--executor", "inline")
+    assert asked(*command).returncode == 0
+    shown = asked("plan", "tiny", PYTHONSAFEPATH="1").stdout
+    assert "rule own_rule:rule: has no file to be found" in shown
+
+    Path("own_rule.py").write_text(rule.format(0.5))
+
+    assert "1 pending" in asked("status", "tiny").stdout
+    assert asked(*command).returncode == 0
+    losses = {p.read_bytes() for p in Path("runs").glob("*/history.parquet")}
+    assert len(losses) == 2
+    assert "1 done" in asked("status", "tiny").stdout
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")

@@ -13,6 +13,7 @@ from processes import change, tables
 
 from adambias import sweep
 from adambias.config import load_params
+from adambias.errors import ConfigError
 from adambias.ledger import Job, Ledger
 from adambias.orders import Order
 from adambias.plan import make_plan
@@ -124,6 +125,19 @@ def test_the_folder_of_a_failing_trial_holds_its_log(
         TrialRun(dataclasses.replace(order, job=job))
 
     assert "rule='broken_rule:rule'" in Path("runs", job.key, "log.txt").read_text()
+
+
+def test_a_node_with_other_code_of_a_rule_is_refused(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam as rule\n"
+    Path("own_rule_of_the_worker.py").write_text(rule)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    trial = order.job.trial.replace(rule="own_rule_of_the_worker:rule")
+    job = Job.of(trial, order.job.data_digest, "0" * 64)
+
+    with pytest.raises(ConfigError, match=r"^rule = 'own.*, is not 000000000000 as planned: inst"):
+        TrialRun(dataclasses.replace(order, job=job))
 
 
 def test_a_log_is_there_from_the_start_and_whole_after_an_interruption(
