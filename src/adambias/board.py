@@ -54,7 +54,8 @@ class Board:
 
     def __enter__(self) -> Self:
         """Start to show."""
-        console = Console(stderr=True)
+        # What is shown holds paths and errors, in which brackets and colons are no markup.
+        console = Console(stderr=True, markup=False, emoji=False)
         if console.is_terminal:
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
             self._live.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -70,10 +71,12 @@ def print_plan(
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
+    # What is shown holds paths and values, in which brackets and colons are no markup.
+    plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    console = plain()
     if console.is_terminal:
         return console
-    return Console(highlight=False, width=160, soft_wrap=True)  # a line stays one line in a log
+    return plain(width=160, soft_wrap=True)  # a line stays one line in a log
 
 
 def _plan_table(

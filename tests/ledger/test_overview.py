@@ -73,6 +73,16 @@ def test_every_state_is_told(params, ledger, jobs, capsys):
     assert "1 done, 1 failed, 1 pending, 1 running" in shown
 
 
+def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):
+    shown_as = "rule=own.rule:smile:[/x]"
+    monkeypatch.setattr(overview, "describe", lambda trial: shown_as)
+
+    print_plan(params, ["beta2"], listing=True)
+    print_status(params, ["beta2"])
+
+    assert capsys.readouterr().out.count(shown_as) == 2 * len(jobs)
+
+
 @pytest.mark.parametrize(
     ("age", "epoch_seconds", "state"),
     [
@@ -108,7 +118,7 @@ def test_watching_ends_when_every_trial_is_finished(params, ledger, jobs, capsys
 def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):
     finish(ledger, jobs[0], seconds_per_image=0.5)
     start(ledger, jobs[1], 4)
-    ledger.store.write("notes.txt", b"mine")
+    ledger.store.write("notes[bold].txt", b"mine")
     ledger.store.write(f"{jobs[2].key}/done.json", b"{")
 
     print_plan(params, ["beta2", "beta1"], slots=2)
@@ -119,4 +129,4 @@ def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):
     assert "all, each trial once 6 1 0 1 4" in shown
     assert "speeds measured on a processor, 2 cores" in shown
     assert f"{jobs[2].key}/done.json: is damaged: the trial counts as unfinished" in shown
-    assert "notes.txt is no trial and left alone" in shown
+    assert "notes[bold].txt is no trial and left alone" in shown
