@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.config import SEMANTICS_VERSION, Params, Trial
+from adambias.config import SEMANTICS_VERSION, Params, Resources, Trial
 from adambias.data import expected_shape
 from adambias.ledger import MISSING, Job, Ledger
+from adambias.parallel import cores
 from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
-from adambias.sweep import slots as machine_slots
 
 ALIVE_SECONDS = 60.0
 """A trial whose last report is older than this, and than three of its epochs, is interrupted."""
@@ -56,11 +57,12 @@ def print_plan(
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
     shapes = {n: expected_shape(spec) for n, spec in params.scale.prepare.datasets.items()}
+    device: Literal["cpu", "cuda"] = "cuda" if params.scale.resources.gpus_per_trial > 0 else "cpu"
 
     def cost(jobs: Iterable[Job]) -> Estimate:
-        return rates.estimate(remaining_work(plan, jobs, ledger, shapes))
+        return rates.estimate(remaining_work(plan, jobs, ledger, shapes), device)
 
-    slots = slots or machine_slots(params.scale.resources)
+    slots = slots or slots_here(params.scale.resources)
     rows = [(name, jobs, cost(jobs)) for name, jobs in plan.grids.items()]
     console = _console()
     if listing:
@@ -68,6 +70,17 @@ def print_plan(
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
     _print_speeds(console, cost(plan.jobs))
     _print_notes(console, plan, ledger)
+
+
+def slots_here(resources: Resources) -> int:
+    """Return how many trials this machine runs at a time; at least 1, fit for them or not."""
+    fit = math.floor(cores() / resources.cpus_per_trial)
+    if (share := resources.gpus_per_trial) > 0:
+        import torch
+
+        gpus = torch.cuda.device_count()
+        fit = min(fit, gpus * math.floor(1 / share) if share < 1 else math.floor(gpus / share))
+    return max(1, min(fit, resources.max_concurrent or fit))
 
 
 def _console() -> Console:
@@ -89,12 +102,13 @@ def _plan_table(
         table.add_column(name, justify="right")
     for name, jobs, cost in [*rows, ("all, each trial once", plan.jobs, total)]:
         counts = plan.count(jobs)
+        at_once = max(1, min(slots, counts["to resume"] + counts["to run"]))
         table.add_row(
             name,
             str(len(jobs)),
             *(str(counts[state]) for state in states),
             _words(cost, 1),
-            _words(cost, slots),
+            _words(cost, at_once),
         )
     return table
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
 from adambias.data import prepared_digest
@@ -16,6 +16,7 @@ from adambias.ledger import Job, Ledger
 
 LARGE = 10_000
 """Trials from which a plan is taken for a mistake unless it is confirmed."""
+_OTHER_DEVICE = {"cpu": ("cuda", "a GPU, not a CPU"), "cuda": ("cpu", "a CPU, not a GPU")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,36 +235,57 @@ class Estimate:
 
 
 class Rates:
-    """Seconds per image and epoch of each kind of training, measured before.
+    """Seconds per image and epoch of each kind of training on a CPU or a GPU, measured before.
 
-    Speeds come from finished trials and, for kinds that have none, from
+    Speeds come from finished trials and, for kinds that have none on the device, from
     ``benchmarks/rates.json``.
     """
 
     def __init__(self, outcomes: Iterable[Mapping[str, Any]], measured: Path) -> None:
-        self._rates: dict[str, tuple[float, str]] = {}
+        self._rates: dict[tuple[str, str], tuple[float, str]] = {}
         if measured.exists():
             for row in json.loads(measured.read_text()):
-                self._rates[row["kind"]] = (row["seconds_per_image"], row["machine"])
-        found: dict[str, list[Mapping[str, Any]]] = {}
+                self._rates[_work_of(row)] = (row["seconds_per_image"], row["machine"])
+        found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for outcome in outcomes:
             if outcome.get("seconds_per_image"):
-                found.setdefault(outcome["kind"], []).append(outcome)
-        for kind, rows in found.items():
+                found.setdefault(_work_of(outcome), []).append(outcome)
+        for work, rows in found.items():
             rate = statistics.median(row["seconds_per_image"] for row in rows)
-            self._rates[kind] = (rate, rows[-1]["machine"])
+            self._rates[work] = (rate, rows[-1]["machine"])
 
-    def estimate(self, work: Iterable[tuple[str, int]]) -> Estimate:
-        """Estimate the time of ``(kind, images × epochs)`` items."""
+    def _rate(self, kind: str, device: str) -> tuple[float, str] | None:
+        """Return a kind's rate and where it was measured: on the device, else on the other."""
+        if (kind, device) in self._rates:
+            return self._rates[kind, device]
+        other, words = _OTHER_DEVICE[device]
+        if (kind, other) not in self._rates:
+            return None
+        rate, machine = self._rates[kind, other]
+        return rate, f"{machine} ({words})"
+
+    def estimate(
+        self, work: Iterable[tuple[str, int]], device: Literal["cpu", "cuda"] = "cpu"
+    ) -> Estimate:
+        """Estimate the time of ``(kind, images × epochs)`` items on a device.
+
+        A kind that was measured on the other device alone is taken to be as fast; ``machines``
+        says so.
+        """
         seconds, unknown, machines = 0.0, 0, set()
         for kind, images in work:
-            if kind in self._rates:
-                rate, machine = self._rates[kind]
+            if (measured := self._rate(kind, device)) is not None:
+                rate, machine = measured
                 seconds += rate * images
                 machines.add(machine)
             else:
                 unknown += 1
         return Estimate(hours=seconds / 3600, unknown=unknown, machines=tuple(sorted(machines)))
+
+
+def _work_of(measured: Mapping[str, Any]) -> tuple[str, str]:
+    """Return kind and device of a measured speed; one that names none is of a CPU."""
+    return measured["kind"], measured.get("device", "cpu")
 
 
 def remaining_work(

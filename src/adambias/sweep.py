@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -227,9 +226,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def slots(resources: Resources) -> int:
-    """Return how many trials this machine runs at a time."""
-    fit = max(1, math.floor((os.cpu_count() or 1) / resources.cpus_per_trial))
-    return min(fit, resources.max_concurrent or fit)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from made_trials import finish, start
 
 from adambias import overview
-from adambias.config import Params, load_params
+from adambias.config import Params, Resources, load_params
 from adambias.data import prepare
 from adambias.ledger import Job, Ledger
-from adambias.overview import print_plan, print_status, watch_status
+from adambias.overview import print_plan, print_status, slots_here, watch_status
 from adambias.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,29 @@ def test_every_state_is_told(params, ledger, jobs, capsys):
     assert " failed " in line_of(jobs[2], shown)
     assert " pending " in line_of(jobs[3], shown)
     assert "1 done, 1 failed, 1 pending, 1 running" in shown
+
+
+def test_a_machine_runs_as_many_trials_as_it_has_cores_and_gpus_for():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert slots_here(Resources()) == 1
+        assert slots_here(Resources(cpus_per_trial=0.25)) == 4
+        assert slots_here(Resources(cpus_per_trial=0.25, max_concurrent=3)) == 3
+        gpus = torch.cuda.device_count()
+        assert slots_here(Resources(cpus_per_trial=0.001, gpus_per_trial=0.25)) == max(1, 4 * gpus)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_slots_beyond_the_trials_that_are_left_make_nothing_faster(params, ledger, jobs, capsys):
+    for job in jobs[:2]:
+        finish(ledger, job, seconds_per_image=0.5)
+
+    print_plan(params, ["beta2"], slots=100)
+
+    # 16 epochs of 60 images are left in two trials, half a second each.
+    assert "beta2 4 2 0 0 2 8.0 min 4.0 min" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):

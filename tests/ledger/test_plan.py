@@ -215,6 +215,22 @@ def test_the_estimate_takes_what_is_left_at_the_speed_that_was_measured(root, le
     assert estimate.machines == ("a processor, 2 cores",)
 
 
+def test_speeds_of_a_cpu_and_of_a_gpu_are_told_apart(root, ledger, tmp_path):
+    plan = make_plan(params_of(root, beta2=BETA2), ["beta2"], ledger)
+    work = list(remaining_work(plan, plan.jobs, ledger, {"digits": (60, 1, 8, 8)}))
+    (kind,) = {kind for kind, _ in work}
+    slow = {"kind": kind, "seconds_per_image": 1.0, "machine": "a processor", "device": "cpu"}
+    fast = {"kind": kind, "seconds_per_image": 0.1, "machine": "a GPU", "device": "cuda"}
+
+    both = Rates([slow, fast], tmp_path / "rates.json")
+    slow_only = Rates([slow], tmp_path / "rates.json")
+
+    assert both.estimate(work, "cpu").hours == pytest.approx(10 * both.estimate(work, "cuda").hours)
+    assert both.estimate(work, "cuda").machines == ("a GPU",)
+    assert slow_only.estimate(work, "cuda").machines == ("a processor (a CPU, not a GPU)",)
+    assert slow_only.estimate(work, "cuda").unknown == 0
+
+
 def test_a_trial_that_goes_on_from_a_shorter_one_is_estimated_by_the_difference(root, ledger):
     params = params_of(root, short=Grid(trials=[{"epochs": 6}]), longer=Grid(trials=[{}]))
     finish(ledger, jobs_of(params, "short")[0], state_kept=True)
