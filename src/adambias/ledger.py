@@ -169,6 +169,11 @@ class Ledger:
         """List the keys that have a folder."""
         return sorted(name for name in self.store.folders() if _KEY.fullmatch(name))
 
+    def of_other_semantics(self) -> set[str]:
+        """Return the keys whose folder is of another semantics version, older or newer."""
+        versions = {k: m.get("semantics") for k, m in self._read_each(self.keys(), "trial.json")}
+        return {k for k, v in versions.items() if isinstance(v, int) and v != SEMANTICS_VERSION}
+
     def foreign(self) -> list[str]:
         """List the entries that are no trial's; they are left alone."""
         return sorted(

@@ -9,10 +9,12 @@ import pytest
 import ray
 from processes import change, tables
 
-from adambias import sweep
-from adambias.config import load_params
-from adambias.errors import StoreError, SweepError
+import adambias
+from adambias import doctor, sweep
+from adambias.config import SEMANTICS_VERSION, load_params
+from adambias.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger import Ledger
+from adambias.ray_executor import _check_node
 
 BUG = "def rule():\n    raise KeyError('a bug')\n"
 
@@ -68,6 +70,28 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path
 
     assert not plan.pending
     assert list(Path("runs").glob("*/error.txt"))
+
+
+def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = ray.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    check = doctor.CHECKS["cluster"]
+
+    assert list(check(load_params())) == [f"RAY_ADDRESS = {address}: 2 CPUs and 0 GPUs on 1 node"]
+    change(project, "resources", gpus_per_trial=64)
+    with pytest.raises(AdambiasError, match=r"^resources\.gpus_per_trial = 64: no node of the"):
+        list(check(load_params()))
+
+
+def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
+    Path("file").write_text("no folder")
+
+    version, semantics, problem = ray.get(_check_node.remote(str(project / "file/runs"), "probe"))
+
+    assert (version, semantics) == (adambias.__version__, SEMANTICS_VERSION)
+    assert problem.startswith(f"ADAMBIAS_STORE = {project}/file/runs: cannot be read (Not a dir")
 
 
 def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
