@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from adambias.checks import build
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.prev.pt")
-_OUTCOME = frozenset({"key", "status", "epochs", "seconds", "history_sha256"})
+_OUTCOME: Mapping[str, type | UnionType] = {
+    **dict.fromkeys(("key", "status", "history_sha256", "machine"), str),
+    **dict.fromkeys(("epochs", "parameters"), int),
+    "seconds": int | float,
+}
+"""What is read of every ``done.json``."""
+_SPEED = {"seconds_per_image": int | float, "kind": str}
+"""What is read besides where a speed was measured."""
+_KEPT = {"trial": dict, "data_digest": str}
+"""What is read besides where the last state was kept."""
 MISSING = "missing"
 """Stands for the source of a rule that has none to be found; such a trial is never finished."""
 FORMAT = 1
@@ -313,8 +323,9 @@ class Ledger:
     def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
         """Declare a trial finished, then delete what only an unfinished one needs.
 
-        ``outcome`` holds at least ``status``, ``epochs``, ``seconds`` and ``history_sha256``;
-        with a true ``state_kept`` the last checkpoint stays.
+        ``outcome`` holds at least ``status``, ``epochs``, ``seconds``, ``parameters``, ``machine``
+        and ``history_sha256``; with a true ``state_kept``, for which it needs ``trial`` and
+        ``data_digest``, the last checkpoint stays.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         content = {"key": key, "semantics": SEMANTICS_VERSION, "finished_at": now, **outcome}
@@ -370,7 +381,7 @@ class Ledger:
     def outcomes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the keys that are finished, with their ``done.json``."""
         for key, outcome in self._read_each(keys, "done.json"):
-            if outcome.get("key") == key and outcome.keys() >= _OUTCOME:
+            if outcome.get("key") == key and _is_whole(outcome):
                 yield key, outcome
 
     def _read_each(self, keys: Iterable[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -405,6 +416,16 @@ def _parse(content: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _is_whole(outcome: Mapping[str, Any]) -> bool:
+    """Tell whether a ``done.json`` has everything that is read of one."""
+    needed = {**_OUTCOME}
+    if outcome.get("seconds_per_image"):
+        needed |= _SPEED
+    if outcome.get("state_kept"):
+        needed |= _KEPT
+    return all(isinstance(outcome.get(name), kind) for name, kind in needed.items())
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:

@@ -203,7 +203,7 @@ def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) 
         if same and outcome.get("state_kept"):
             source = outcome.get("rule_source", "")
             lineage = _lineage(outcome["trial"], outcome["data_digest"], source)
-            kept.setdefault(lineage, []).append((outcome["trial"]["epochs"], key))
+            kept.setdefault(lineage, []).append((outcome["epochs"], key))
     extends = {}
     for job in pending:
         lineage = _lineage(asdict(job.trial), job.data_digest, job.rule_source)

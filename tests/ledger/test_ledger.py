@@ -200,6 +200,22 @@ def test_a_done_json_cut_off_anywhere_is_never_taken_for_whole(tmp_path):
         assert ledger.done(job.key) is None, length
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_done_json_that_lacks_what_is_read_of_one_counts_as_damaged(kept, tmp_path):
+    ledger, job = opened(tmp_path), job_of()
+    finish(ledger, job, state_kept=kept)
+    file = tmp_path / job.key / "done.json"
+    whole = json.loads(file.read_text())
+    read = {"key", "status", "epochs", "seconds", "history_sha256", "parameters", "machine"}
+    read |= {"kind"} | ({"trial", "data_digest"} if kept else set())
+
+    for name in whole:
+        lacking = {k: v for k, v in whole.items() if k != name}
+        for content in (lacking, {**whole, name: None}, {**whole, name: []}):
+            file.write_text(json.dumps(content))
+            assert (ledger.done(job.key) is None) == (name in read), content
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1 no history PAR1", None])
 def test_a_damaged_history_is_reported_and_never_read(content, ledger):
     job = job_of()
