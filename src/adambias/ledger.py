@@ -268,6 +268,7 @@ class Ledger:
         LedgerError
             If the folder exists and describes another trial.
         """
+        self.store.clear(job.key)
         name = f"{job.key}/trial.json"
         try:
             manifest = self._read_json(name)
@@ -337,6 +338,7 @@ class Ledger:
         useless = ["error.txt", "progress.json", CHECKPOINTS[1]]
         useless += [] if state_kept else [CHECKPOINTS[0]]
         self.store.delete(f"{key}/{name}" for name in useless)
+        self.store.clear(key)
 
     def save_checkpoint(self, key: str, content: bytes) -> None:
         """Write a checkpoint and keep the one before it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -33,6 +32,7 @@ from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.errors import AdambiasError, SweepError
 from adambias.ledger import Ledger
 from adambias.orders import Order, reason_of, write_failure
+from adambias.store import Store
 
 if TYPE_CHECKING:
     from adambias.worker import TrialRun
@@ -41,6 +41,8 @@ REPORT_SECONDS = 10.0
 """Seconds a trial trains between two reports to the driver."""
 WAIT_SECONDS = 60.0
 """Seconds without a running trial after which the wait is told, and told again."""
+SCRATCH_SECONDS = 7 * 86400.0
+"""Age from which Tune's own files of a sweep have no sweep any more."""
 PAUSE_SECONDS = 5.0
 """Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
@@ -268,25 +270,28 @@ def _sigterm_kept() -> Iterator[None]:
 @contextlib.contextmanager
 def _scratch(store: str) -> Iterator[str]:
     """Give Tune a place for its own files that every node can reach, and clear it afterwards."""
-    ledger = Ledger.open(store)
-    if "://" in store:
-        name = f".tune/{uuid.uuid4().hex[:8]}"
-        base, _, query = store.partition("?")
-        try:
-            yield f"{base}/{name}" + (f"?{query}" if query else "")
-        finally:
-            with contextlib.suppress(OSError):
-                ledger.store.delete_folder(name)
-        return
     single = len([node for node in ray.nodes() if node["Alive"]]) == 1
-    parent = None if single else Path(store, ".tune")
-    if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="adambias-", dir=parent)
+    here = "://" not in store and single
+    place = Store.open(tempfile.gettempdir() if here else store)
+    parent, prefix = ("", "adambias-tune-") if here else (".tune", "")
+    _clear_scratch(place, parent, prefix)
+    name = f"{parent}/{prefix}{uuid.uuid4().hex[:8]}".lstrip("/")
+    base, _, query = place.uri.partition("?")
+    if "://" not in place.uri:
+        Path(base, name).mkdir(parents=True, mode=0o700)
     try:
-        yield folder
+        yield f"{base}/{name}" + (f"?{query}" if query else "")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            place.delete_folder(name)
+
+
+def _clear_scratch(place: Store, parent: str, prefix: str) -> None:
+    """Delete what drivers that were killed have left; a living one writes there every hour."""
+    for name in place.folders(parent):
+        with contextlib.suppress(OSError):  # of another user
+            if name.startswith(prefix) and place.age(f"{parent}/{name}") > SCRATCH_SECONDS:
+                place.delete_folder(f"{parent}/{name}")
 
 
 def _preflight(request: dict[str, float], store: str) -> None:

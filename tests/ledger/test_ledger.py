@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -311,6 +312,17 @@ def test_a_folder_of_a_rule_that_has_changed_since_is_not_damaged(ledger, tmp_pa
     assert job_of(rule="own_rule:factory").key != older.key
     assert ledger.job(older.key) == older
     assert ledger.damaged(older.key) is None
+
+
+def test_what_killed_writers_left_is_cleared_when_a_trial_starts_and_when_it_ends(tmp_path):
+    ledger, job = opened(tmp_path), job_of()
+    left = tmp_path / job.key / ".checkpoint.pt.0123abcd"
+
+    for act in (lambda: ledger.open_trial(job), lambda: ledger.clear(job.key, state_kept=False)):
+        ledger.store.write(f"{job.key}/{left.name}", b"half a checkpoint")
+        os.utime(left, (0, 0))
+        act()
+        assert not left.exists()
 
 
 def test_two_trials_with_one_key_are_refused(ledger):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from adambias import doctor, sweep
 from adambias.config import SEMANTICS_VERSION, load_params
 from adambias.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger import Ledger
-from adambias.ray_executor import _check_node
+from adambias.ray_executor import _check_node, _scratch
 
 BUG = "def rule():\n    raise KeyError('a bug')\n"
 
@@ -83,6 +85,23 @@ def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
     change(project, "resources", gpus_per_trial=64)
     with pytest.raises(AdambiasError, match=r"^resources\.gpus_per_trial = 64: no node of the"):
         list(check(load_params()))
+
+
+def test_tunes_own_files_of_killed_drivers_are_cleared_and_those_of_living_ones_left(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    killed, living, other = (project / n for n in ("adambias-tune-1", "adambias-tune-2", "mine"))
+    for folder in (killed, living, other):
+        (folder / "sweep").mkdir(parents=True)
+        for path in (folder / "sweep", folder):
+            os.utime(path, (0, 0))
+    (living / "sweep" / "state.json").write_text("{}")
+
+    with _scratch(str(project / "runs")) as scratch:
+        assert Path(scratch).parent == project
+        assert [folder.exists() for folder in (killed, living, other)] == [False, True, True]
+    assert not Path(scratch).exists()
 
 
 def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
