@@ -69,7 +69,7 @@ def print_plan(
         _print_trials(console, plan)
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
     _print_speeds(console, cost(plan.jobs))
-    _print_notes(console, plan, ledger)
+    print_notes(plan, ledger)
 
 
 def slots_here(resources: Resources) -> int:
@@ -130,7 +130,9 @@ def _print_speeds(console: Console, cost: Estimate) -> None:
         )
 
 
-def _print_notes(console: Console, plan: Plan, ledger: Ledger) -> None:
+def print_notes(plan: Plan, ledger: Ledger) -> None:
+    """Print what is odd about a plan: damaged folders, data that are not prepared, and the like."""
+    console = _console()
     for line in plan.damaged:
         console.print(line)
     if plan.repeated:
@@ -185,13 +187,14 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
     console = _console()
     console.print(_status_table(plan, standing))
     console.print(_counts(standing))
-    _print_notes(console, plan, ledger)
+    print_notes(plan, ledger)
 
 
 def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Show what is under way, renewed every few seconds, until every trial is finished."""
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    print_notes(plan, ledger)
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
             news = dict(ledger.outcomes(job.key for job in plan.pending))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -84,6 +85,22 @@ class Plan:
         if outcome is not None:
             return "diverged" if outcome.get("status") == "diverged" else "done"
         return "to resume" if job.key in self.started or job.key in self.extends else "to run"
+
+
+def is_confirmed() -> bool:
+    """Tell whether ``ADAMBIAS_YES`` confirms grids of very many trials.
+
+    Raises
+    ------
+    ConfigError
+        If it says neither yes nor no.
+    """
+    value = os.environ.get("ADAMBIAS_YES", "")
+    if value.strip().lower() in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if value.strip().lower() in ("", "0", "false", "f", "no", "n", "off"):
+        return False
+    raise ConfigError("ADAMBIAS_YES", value, "must be 1 or 0")
 
 
 def count_trials(params: Params, names: Iterable[str]) -> int:

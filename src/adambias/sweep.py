@@ -194,17 +194,19 @@ def _mirror(
 
     grids = params.scale.grids
     views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
-    return tracking.mirror_views(ledger, params.name, views)
+    uri = tracking.tracking_uri(params.root)
+    return tracking.mirror_views(ledger, params.name, views, uri=uri)
 
 
 def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
     """Bring MLflow up to date if it missed something; costs nothing if it did not."""
     from adambias import tracking
 
+    uri = tracking.tracking_uri(params.root)
     behind = [
         name
         for name, jobs in plan.grids.items()
-        if not tracking.is_current(ledger, params.name, name, jobs)
+        if not tracking.is_current(ledger, params.name, name, jobs, uri)
     ]
     if behind:
         with _mirror(ledger, params, plan, behind):

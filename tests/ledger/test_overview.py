@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -138,6 +139,19 @@ def test_watching_ends_when_every_trial_is_finished(params, ledger, jobs, capsys
 
     assert next(left, None) is None
     assert capsys.readouterr().out.strip().splitlines()[-1] == "4 done"
+
+
+def test_watching_says_that_data_are_not_prepared(params, ledger, jobs, capsys, monkeypatch):
+    shutil.rmtree(params.data_root)
+
+    def tired(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overview.time, "sleep", tired)
+    with pytest.raises(KeyboardInterrupt):
+        watch_status(params, ["beta2"])
+
+    assert "data digits: is not prepared as this scale asks" in capsys.readouterr().out
 
 
 def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):

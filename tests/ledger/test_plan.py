@@ -13,7 +13,7 @@ from adambias.config import SEMANTICS_VERSION, DatasetSpec, Grid, Params, Prepar
 from adambias.data import prepare, prepared_digest
 from adambias.errors import ConfigError, DataError
 from adambias.ledger import Job, Ledger
-from adambias.plan import Rates, count_trials, kind_of, make_plan, remaining_work
+from adambias.plan import Rates, count_trials, is_confirmed, kind_of, make_plan, remaining_work
 
 ROOT = Path(__file__).parents[2]
 DIGITS = DatasetSpec(source="digits", train_size=60, test_size=60)
@@ -167,6 +167,22 @@ def test_a_million_trials_by_mistake_are_refused_without_expanding_them(root, le
     )
     with pytest.raises(AssertionError, match="was expanded"):
         make_plan(params, ["huge"], ledger, confirmed=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "confirmed"), [("", False), ("0", False), ("no", False), ("1", True), ("True", True)]
+)
+def test_the_environment_confirms_only_with_a_yes(value, confirmed, monkeypatch):
+    monkeypatch.setenv("ADAMBIAS_YES", value)
+
+    assert is_confirmed() is confirmed
+
+
+def test_an_unclear_confirmation_is_refused(monkeypatch):
+    monkeypatch.setenv("ADAMBIAS_YES", "perhaps")
+
+    with pytest.raises(ConfigError, match=r"^ADAMBIAS_YES = 'perhaps': must be 1 or 0$"):
+        is_confirmed()
 
 
 def test_an_unknown_grid_is_refused(root, ledger):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes import (
+    ROOT,
     SECONDS,
     adambias,
     change,
@@ -311,6 +312,44 @@ def test_two_trials_with_one_key_are_refused_before_anything_runs(
         run_inline("tiny")
 
     assert not Path("runs").exists()
+
+
+def test_no_to_the_question_about_many_trials_is_no_for_the_pipeline_too(project: Path) -> None:
+    change(project, "grids", tiny=MILLION)
+    command = [*adambias()[:1], str(ROOT / "pipeline" / "sweep.py"), "tiny"]
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, "ADAMBIAS_YES": "0"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "is more than 10,000: confirm with --yes" in done.stderr
+
+
+def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    params = ("--params", str(project / "params.yaml"))
+
+    done = asked("sweep", "tiny", "--executor", "inline", *params)
+
+    assert done.returncode == 0, done.stderr
+    assert (project / "mlflow.db").exists()
+    assert not Path("mlflow.db").exists()
+    again = sweep.run(load_params(project / "params.yaml"), ["tiny"], executor="inline")
+    assert not again.pending
+    assert not Path("mlflow.db").exists(), "it is found to be up to date there"
+    shutil.rmtree(project / "data")
+    shown = asked("sync", *params).stdout
+    assert "data digits: is not prepared as this scale asks" in shown
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "sweep"])
