@@ -20,6 +20,7 @@ from adambias.ledger import Ledger
 from adambias.stage import run_stage
 
 Check = Callable[[Params], Iterator[str]]
+_JOIN = "import sys; from adambias import doctor; doctor.join(*sys.argv[1:])"
 JOIN_SECONDS = 120.0
 """Most seconds that joining a cluster and looking at its nodes may take."""
 
@@ -137,12 +138,8 @@ def _check_cluster(params: Params) -> Iterator[str]:
 def _joined(address: str, params: Params) -> str:
     """Join the cluster in a process of its own, as what only looks like Ray may never answer."""
     resources = params.scale.resources
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from adambias import doctor; doctor.join(*sys.argv[1:])",
-    ]
-    command += [str(resources.cpus_per_trial), str(resources.gpus_per_trial)]
+    request = (str(resources.cpus_per_trial), str(resources.gpus_per_trial))
+    command = [sys.executable, "-c", _JOIN, *request]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_SECONDS)
     except subprocess.TimeoutExpired:
@@ -152,8 +149,9 @@ def _joined(address: str, params: Params) -> str:
         ) from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise AdambiasError(lines[-1].removeprefix("error: "))
-    return done.stdout.strip()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise AdambiasError((said or [f"RAY_ADDRESS = {address}: {lines[-1]}"])[-1])
+    return done.stdout.strip().splitlines()[-1]
 
 
 def join(cpus_per_trial: str, gpus_per_trial: str) -> None:

@@ -90,7 +90,8 @@ class TrialRun:
             If the ledger cannot be written for some seconds; nothing finished is lost.
         """
         if (outcome := self._insist(self._finished_elsewhere)) is not None:
-            self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
+            with contextlib.suppress(OSError):
+                self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.progress() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         end = time.monotonic() + seconds
         while time.monotonic() < end and next(self.training, None) is not None:
