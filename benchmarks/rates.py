@@ -5,7 +5,7 @@
 
 A kind is model/norm/activation/precision/channels x height x width. An epoch is timed without
 evaluation, after a first one, on random images in one block. ``benchmarks/rates.json`` gets the
-seconds per image with the machine's name; kinds that are not measured now keep their rows. A
+seconds per image with the device and the machine's name; what is not measured now keeps its row. A
 finished trial's own speed comes before these.
 """
 
@@ -61,11 +61,12 @@ def seconds_per_image(kind: str, images: int, epochs: int) -> float:
     return statistics.median(next(training).seconds for _ in range(epochs)) / images
 
 
-def record(kind: str, rate: float, where: str) -> None:
-    """Put a kind's row into the file, in place of an older one."""
+def record(kind: str, rate: float, device: str, where: str) -> None:
+    """Put a kind's row into the file, in place of an older one of the same device."""
     rows = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []
-    table = {row["kind"]: row for row in rows}
-    table[kind] = {"kind": kind, "seconds_per_image": float(f"{rate:.3g}"), "machine": where}
+    table = {(row["kind"], row["device"]): row for row in rows}
+    measured = {"seconds_per_image": float(f"{rate:.3g}"), "machine": where}
+    table[kind, device] = {"kind": kind, "device": device, **measured}
     write_json([table[name] for name in sorted(table)], FILE)
 
 
@@ -78,12 +79,13 @@ def main(kinds: tuple[str, ...], images: int, epochs: int, threads: int) -> None
     """Measure, print and record each kind."""
     torch.set_num_threads(threads)
     cuda = torch.cuda.is_available()
+    device = "cuda" if cuda else "cpu"
     where = torch.cuda.get_device_name() if cuda else f"{machine()}, {threads} used"
-    print(describe("cuda" if cuda else "cpu"))
+    print(describe(device))
     for kind in dict.fromkeys(kinds or kinds_of_the_scales()):
         rate = seconds_per_image(kind, images, epochs)
         print(f"{kind:45} {1e3 * rate:9.3f} ms per image", flush=True)
-        record(kind, rate, where)
+        record(kind, rate, device, where)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from ruamel.yaml import YAML
 from adambias.config import Params, load_params
 from adambias.data import prepare
 from adambias.ledger import Ledger, machine
+from adambias.overview import slots_here
 from adambias.plan import make_plan
-from adambias.sweep import slots
 
 TINY = {"source": "digits", "train_size": 20, "test_size": 20}
 
@@ -75,7 +75,7 @@ def measure_overhead(trials: int, folder: Path) -> None:
     wall = time_sweep(folder, ["many"], "--no-track")
     again = time_sweep(folder, ["many"], "--no-track")
     training = training_seconds(params, folder, ["many"])
-    at_once = slots(params.scale.resources)
+    at_once = slots_here(params.scale.resources)
     overhead = (wall - sum(training) / at_once) / trials
     print(f"{trials} trials on {at_once} slots: {wall:.1f} s, of training {sum(training):.1f} s")
     print(f"overhead per trial, Ray's start included: {overhead:.3f} s")
@@ -89,7 +89,7 @@ def measure_grids(grids: list[str], folder: Path) -> None:
     wall = time_sweep(folder, grids)
     again = time_sweep(folder, grids)
     training = training_seconds(params, folder, grids)
-    at_once = slots(params.scale.resources)
+    at_once = slots_here(params.scale.resources)
     floor = sum(training) / at_once
     print(f"{', '.join(grids)}: {len(training)} trials on {at_once} slots, {wall:.1f} s")
     print(

@@ -1,12 +1,12 @@
 """Stage ``sweep@<grid>``: run what the ledger lacks of a grid, then collect its tables."""
 
 import argparse
-import os
 from pathlib import Path
 
 from adambias import sweep
 from adambias.config import load_params
 from adambias.ledger import Ledger
+from adambias.plan import is_confirmed
 from adambias.stage import run_stage
 from adambias.tables import collect
 
@@ -18,7 +18,7 @@ def main() -> None:
     grid = parser.parse_args().grid
     params = load_params()
     ahead = params.scale.grids if params.scale.resources.train_ahead else ()
-    plan = sweep.run(params, [grid], ahead=ahead, confirmed=bool(os.environ.get("ADAMBIAS_YES")))
+    plan = sweep.run(params, [grid], ahead=ahead, confirmed=is_confirmed())
     collect(plan, Ledger.open(), Path("results/sweeps"))
 
 

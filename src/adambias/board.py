@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ class Board:
         The plan before the sweep.
     title : str
         Names the sweep.
+    ahead : collection of str
+        Keys of trials that are trained ahead for other sweeps; they do not decide how this ends.
 
     Attributes
     ----------
@@ -35,7 +37,7 @@ class Board:
         Why each trial that will not be tried again failed, by key, the first to fail first.
     """
 
-    def __init__(self, plan: Plan, title: str) -> None:
+    def __init__(self, plan: Plan, title: str, ahead: Collection[str] = ()) -> None:
         counts = plan.count(plan.jobs)
         self._title, self._total = title, len(plan.jobs)
         self._finished, self._diverged = counts["done"], counts["diverged"]
@@ -44,6 +46,7 @@ class Board:
         self._epochs_done = 0
         self._began = self._training_since = self._last_line = time.monotonic()
         self._any_started = False
+        self._ahead = frozenset(ahead)
         self._lock = threading.Lock()
         self._live: Live | None = None
         self._without_gpu: set[str] = set()
@@ -51,7 +54,8 @@ class Board:
 
     def __enter__(self) -> Self:
         """Start to show."""
-        console = Console(stderr=True)
+        # What is shown holds paths and errors, in which brackets and colons are no markup.
+        console = Console(stderr=True, markup=False, emoji=False)
         if console.is_terminal:
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
             self._live.start()
@@ -114,6 +118,19 @@ class Board:
             self._running.pop(key, None)
             self.failed[key] = reason
         self.say(f"trial {key} failed: {reason}")
+
+    def has_failed(self, budget: int) -> bool:
+        """Tell whether too many trials have failed for the sweep to go on.
+
+        ``budget`` is borne by the sweep's own trials and again by those trained ahead; the latter
+        end nothing while a trial of its own is left.
+        """
+        with self._lock:
+            own = self.failed.keys() - self._ahead
+            ahead = self.failed.keys() & self._ahead
+            return len(own) >= budget or (
+                len(ahead) >= budget and not self._left.keys() - self._ahead
+            )
 
     def lost(self, key: str, reason: str) -> None:
         """Take note that a trial lost its worker or its store and starts again."""

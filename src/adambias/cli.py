@@ -28,9 +28,7 @@ PARAMS = click.option(
 YES = click.option(
     "--yes",
     is_flag=True,
-    envvar="ADAMBIAS_YES",
-    show_envvar=True,
-    help="Go on with more than 10,000 trials.",
+    help="Go on with more than 10,000 trials; so does ADAMBIAS_YES=1.",
 )
 
 
@@ -66,8 +64,9 @@ def _grids(params: Params, names: Iterable[str]) -> list[str]:
 
 def _confirm(params: Params, names: list[str], yes: bool) -> bool:
     """Ask before planning very many trials; without a terminal to ask on, ``--yes`` is needed."""
-    from adambias.plan import LARGE, count_trials
+    from adambias.plan import LARGE, count_trials, is_confirmed
 
+    yes = yes or is_confirmed()
     largest = max(count_trials(params, [name]) for name in names)
     if yes or largest <= LARGE or not sys.stdin.isatty():
         return yes
@@ -200,6 +199,7 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     """
     from adambias import tracking
     from adambias.ledger import Ledger
+    from adambias.overview import print_notes
     from adambias.plan import make_plan
 
     params = load_params(path, scale)
@@ -208,6 +208,7 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     confirmed = _confirm(params, names, yes)
     found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     click.echo(tracking.sync(ledger, params, dict(found.grids)))
+    print_notes(found, ledger)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +13,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from adambias.config import Params, load_params
+from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
 from adambias.data import prepared_digest
 from adambias.errors import AdambiasError
 from adambias.ledger import Ledger
+from adambias.stage import run_stage
 
 Check = Callable[[Params], Iterator[str]]
+_JOIN = "import sys; from adambias import doctor; doctor.join(*sys.argv[1:])"
+JOIN_SECONDS = 120.0
+"""Most seconds that joining a cluster and looking at its nodes may take."""
 
 
 def examine(path: Path, scale: str | None = None) -> int:
@@ -84,7 +89,13 @@ def _check_data(params: Params) -> Iterator[str]:
 def _check_ledger(params: Params) -> Iterator[str]:
     ledger = Ledger.open()
     ledger.initialise()
-    keys = ledger.keys()
+    others = ledger.of_other_semantics()
+    if others:
+        yield (
+            f"{ledger.store.where()}: {len(others)} trials are of other semantics than "
+            f"{SEMANTICS_VERSION}: kept and not used"
+        )
+    keys = sorted(set(ledger.keys()) - others)
     problems = [line for key in keys if (line := ledger.damaged(key))]
     foreign = ledger.foreign()
     if foreign:
@@ -107,8 +118,8 @@ def _check_tracking(params: Params) -> Iterator[str]:
 
 def _check_cluster(params: Params) -> Iterator[str]:
     address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        resources = params.scale.resources
+    resources = params.scale.resources
+    if not address or address == "local":
         if resources.gpus_per_trial > 0:
             import torch
 
@@ -117,11 +128,40 @@ def _check_cluster(params: Params) -> Iterator[str]:
                     f"resources.gpus_per_trial = {resources.gpus_per_trial:g}: this machine has "
                     "no GPU: set RAY_ADDRESS to a cluster that has, or choose scale laptop"
                 )
-        yield "RAY_ADDRESS unset: Ray starts on this machine"
+        yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
         return
-    if address not in ("auto", "local"):
+    if address != "auto":
         _reach(address if "://" in address else f"ray://{address}", "RAY_ADDRESS", 6379)
-    yield f"RAY_ADDRESS = {address}: answers"
+    yield f"RAY_ADDRESS = {address}: {_joined(address, params)}"
+
+
+def _joined(address: str, params: Params) -> str:
+    """Join the cluster in a process of its own, as what only looks like Ray may never answer."""
+    resources = params.scale.resources
+    request = (str(resources.cpus_per_trial), str(resources.gpus_per_trial))
+    command = [sys.executable, "-c", _JOIN, *request]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise AdambiasError(
+            f"RAY_ADDRESS = {address}: does not answer as Ray within {JOIN_SECONDS:g} s: give the "
+            "address of the cluster's head, or unset it"
+        ) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise AdambiasError((said or [f"RAY_ADDRESS = {address}: {lines[-1]}"])[-1])
+    return done.stdout.strip().splitlines()[-1]
+
+
+def join(cpus_per_trial: str, gpus_per_trial: str) -> None:
+    """Join the cluster, print what it has and exit; on trouble with a line on stderr and code 1."""
+    from adambias.ray_executor import look_at_cluster
+
+    resources = Resources(
+        cpus_per_trial=float(cpus_per_trial), gpus_per_trial=float(gpus_per_trial)
+    )
+    run_stage(lambda: print(look_at_cluster(resources, Ledger.open().store.uri)))
 
 
 def _reach(address: str, variable: str, port: int) -> None:

@@ -12,14 +12,17 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
+import importlib.util
 import io
 import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from adambias.checks import build
@@ -32,12 +35,41 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.prev.pt")
-_OUTCOME = frozenset({"key", "status", "epochs", "seconds", "history_sha256"})
+_OUTCOME: Mapping[str, type | UnionType] = {
+    **dict.fromkeys(("key", "status", "history_sha256", "machine"), str),
+    **dict.fromkeys(("epochs", "parameters"), int),
+    "seconds": int | float,
+}
+"""What is read of every ``done.json``."""
+_SPEED = {"seconds_per_image": int | float, "kind": str}
+"""What is read besides where a speed was measured."""
+_KEPT = {"trial": dict, "data_digest": str}
+"""What is read besides where the last state was kept."""
+MISSING = "missing"
+"""Stands for the source of a rule that has none to be found; such a trial is never finished."""
 FORMAT = 1
 """Raised when the layout of a folder changes."""
 
 
-def trial_key(trial: Trial, data_digest: str) -> str:
+def source_of(rule: str) -> str:
+    """Return the SHA-256 of the file that holds a rule of one's own.
+
+    Empty for a rule of this package, whose code :data:`SEMANTICS_VERSION` stands for, and
+    ``missing`` if the module has no file to be found. What the module imports is not looked at.
+    """
+    name, own, _ = rule.partition(":")
+    if not own:
+        return ""
+    try:
+        module = sys.modules.get(name)
+        spec = None if module else importlib.util.find_spec(name)
+        file = getattr(module, "__file__", None) or (spec and spec.origin)
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
+    except Exception:  # a package above it runs on the way, and may raise anything
+        return MISSING
+
+
+def trial_key(trial: Trial, data_digest: str, rule_source: str = "") -> str:
     """Return the trial's identity: 16 hexadecimal digits.
 
     Parameters
@@ -46,34 +78,49 @@ def trial_key(trial: Trial, data_digest: str) -> str:
         Every hyperparameter.
     data_digest : str
         SHA-256 of the prepared data, from its manifest.
+    rule_source : str
+        What :func:`source_of` tells of the trial's rule.
 
     Returns
     -------
     str
         The first 16 hexadecimal digits of the SHA-256 of a canonical JSON text. The semantics
-        version is part of it; grid names, devices and clusters are not.
+        version is part of it, and the code of a rule of one's own; grid names, devices and
+        clusters are not.
     """
     identity = {
         "semantics": SEMANTICS_VERSION,
         "trial": vars(trial),
         "data": data_digest,
-    }
+    } | _own_rule(rule_source)
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _own_rule(source: str) -> dict[str, str]:
+    """Return the entry for a rule of one's own; other trials have none."""
+    return {"rule_source": source} if source else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial with its key and the digest of the data it trains on."""
+    """A trial with its key and what it depends on besides: its data, and a rule's own code."""
 
     key: str
     trial: Trial
     data_digest: str
+    rule_source: str = ""
 
     @classmethod
-    def of(cls, trial: Trial, data_digest: str) -> Job:
-        """Compute the key of ``trial`` on the data with this digest."""
-        return cls(key=trial_key(trial, data_digest), trial=trial, data_digest=data_digest)
+    def of(cls, trial: Trial, data_digest: str, source: str | None = None) -> Job:
+        """Compute the key of ``trial`` on the data with this digest.
+
+        ``source`` is that of its rule when the trial was planned, by default what it is now.
+        """
+        if source is None:
+            source = source_of(trial.rule)
+        key = trial_key(trial, data_digest, **_own_rule(source))
+        return cls(key=key, trial=trial, data_digest=data_digest, rule_source=source)
 
     def manifest(self) -> dict[str, Any]:
         """Return the content of ``trial.json``."""
@@ -82,7 +129,7 @@ class Job:
             "semantics": SEMANTICS_VERSION,
             "trial": dataclasses.asdict(self.trial),
             "data": {"name": self.trial.dataset, "digest": self.data_digest},
-        }
+        } | _own_rule(self.rule_source)
 
 
 class Ledger:
@@ -131,6 +178,11 @@ class Ledger:
     def keys(self) -> list[str]:
         """List the keys that have a folder."""
         return sorted(name for name in self.store.folders() if _KEY.fullmatch(name))
+
+    def of_other_semantics(self) -> set[str]:
+        """Return the keys whose folder is of another semantics version, older or newer."""
+        versions = {k: m.get("semantics") for k, m in self._read_each(self.keys(), "trial.json")}
+        return {k for k, v in versions.items() if isinstance(v, int) and v != SEMANTICS_VERSION}
 
     def foreign(self) -> list[str]:
         """List the entries that are no trial's; they are left alone."""
@@ -197,7 +249,8 @@ class Ledger:
                 "is kept and not used; its trial is trained anew"
             )
         try:
-            job = Job.of(build(Trial, content["trial"]), content["data"]["digest"])
+            trial, source = build(Trial, content["trial"]), content.get("rule_source", "")
+            job = Job.of(trial, content["data"]["digest"], source)
         except (ConfigError, KeyError, TypeError) as error:
             raise LedgerError(f"{where}: does not describe a trial ({error})") from None
         if job.key != key:
@@ -215,6 +268,7 @@ class Ledger:
         LedgerError
             If the folder exists and describes another trial.
         """
+        self.store.clear(job.key)
         name = f"{job.key}/trial.json"
         try:
             manifest = self._read_json(name)
@@ -231,10 +285,21 @@ class Ledger:
 
     def save_history(self, key: str, table: pd.DataFrame) -> str:
         """Write the history and return its SHA-256."""
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False, compression="zstd")
-        self.store.write(f"{key}/history.parquet", buffer.getvalue())
-        return hashlib.sha256(buffer.getvalue()).hexdigest()
+        content = _parquet(table)
+        self.store.write(f"{key}/history.parquet", content)
+        return hashlib.sha256(content).hexdigest()
+
+    def save_unfinished(self, key: str, state: bytes, table: pd.DataFrame) -> None:
+        """Write checkpoint and history of a trial that goes on.
+
+        What another worker has finished meanwhile stays whole: what takes long comes before each
+        look at ``done.json``.
+        """
+        history = _parquet(table)
+        if self.done(key) is None:
+            self.save_checkpoint(key, state)
+        if self.done(key) is None:
+            self.store.write(f"{key}/history.parquet", history)
 
     def history(self, key: str) -> pd.DataFrame:
         """Read a trial's history, finished or as far as it has come.
@@ -259,15 +324,21 @@ class Ledger:
     def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
         """Declare a trial finished, then delete what only an unfinished one needs.
 
-        ``outcome`` holds at least ``status``, ``epochs``, ``seconds`` and ``history_sha256``;
-        with a true ``state_kept`` the last checkpoint stays.
+        ``outcome`` holds at least ``status``, ``epochs``, ``seconds``, ``parameters``, ``machine``
+        and ``history_sha256``; with a true ``state_kept``, for which it needs ``trial`` and
+        ``data_digest``, the last checkpoint stays.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         content = {"key": key, "semantics": SEMANTICS_VERSION, "finished_at": now, **outcome}
         self.store.write(f"{key}/done.json", _dump(content))
+        self.clear(key, state_kept=bool(outcome.get("state_kept")))
+
+    def clear(self, key: str, *, state_kept: bool) -> None:
+        """Delete what only an unfinished trial needs."""
         useless = ["error.txt", "progress.json", CHECKPOINTS[1]]
-        useless += [] if outcome.get("state_kept") else [CHECKPOINTS[0]]
+        useless += [] if state_kept else [CHECKPOINTS[0]]
         self.store.delete(f"{key}/{name}" for name in useless)
+        self.store.clear(key)
 
     def save_checkpoint(self, key: str, content: bytes) -> None:
         """Write a checkpoint and keep the one before it."""
@@ -312,7 +383,7 @@ class Ledger:
     def outcomes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the keys that are finished, with their ``done.json``."""
         for key, outcome in self._read_each(keys, "done.json"):
-            if outcome.get("key") == key and outcome.keys() >= _OUTCOME:
+            if outcome.get("key") == key and _is_whole(outcome):
                 yield key, outcome
 
     def _read_each(self, keys: Iterable[str], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -334,6 +405,12 @@ class Ledger:
         return content
 
 
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
 def _parse(content: bytes) -> dict[str, Any] | None:
     """Return a JSON object, None if it is damaged."""
     try:
@@ -341,6 +418,16 @@ def _parse(content: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _is_whole(outcome: Mapping[str, Any]) -> bool:
+    """Tell whether a ``done.json`` has everything that is read of one."""
+    needed = {**_OUTCOME}
+    if outcome.get("seconds_per_image"):
+        needed |= _SPEED
+    if outcome.get("state_kept"):
+        needed |= _KEPT
+    return all(isinstance(outcome.get(name), kind) for name, kind in needed.items())
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.config import SEMANTICS_VERSION, Params, Trial
+from adambias.config import SEMANTICS_VERSION, Params, Resources, Trial
 from adambias.data import expected_shape
-from adambias.ledger import Job, Ledger
+from adambias.ledger import MISSING, Job, Ledger
+from adambias.parallel import cores
 from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
-from adambias.sweep import slots as machine_slots
 
 ALIVE_SECONDS = 60.0
 """A trial whose last report is older than this, and than three of its epochs, is interrupted."""
@@ -55,25 +57,39 @@ def print_plan(
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
     shapes = {n: expected_shape(spec) for n, spec in params.scale.prepare.datasets.items()}
+    device: Literal["cpu", "cuda"] = "cuda" if params.scale.resources.gpus_per_trial > 0 else "cpu"
 
     def cost(jobs: Iterable[Job]) -> Estimate:
-        return rates.estimate(remaining_work(plan, jobs, ledger, shapes))
+        return rates.estimate(remaining_work(plan, jobs, ledger, shapes), device)
 
-    slots = slots or machine_slots(params.scale.resources)
+    slots = slots or slots_here(params.scale.resources)
     rows = [(name, jobs, cost(jobs)) for name, jobs in plan.grids.items()]
     console = _console()
     if listing:
         _print_trials(console, plan)
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
     _print_speeds(console, cost(plan.jobs))
-    _print_notes(console, plan, ledger)
+    print_notes(plan, ledger)
+
+
+def slots_here(resources: Resources) -> int:
+    """Return how many trials this machine runs at a time; at least 1, fit for them or not."""
+    fit = math.floor(cores() / resources.cpus_per_trial)
+    if (share := resources.gpus_per_trial) > 0:
+        import torch
+
+        gpus = torch.cuda.device_count()
+        fit = min(fit, gpus * math.floor(1 / share) if share < 1 else math.floor(gpus / share))
+    return max(1, min(fit, resources.max_concurrent or fit))
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
+    # What is shown holds paths and values, in which brackets and colons are no markup.
+    plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    console = plain()
     if console.is_terminal:
         return console
-    return Console(highlight=False, width=160, soft_wrap=True)  # a line stays one line in a log
+    return plain(width=160, soft_wrap=True)  # a line stays one line in a log
 
 
 def _plan_table(
@@ -86,12 +102,13 @@ def _plan_table(
         table.add_column(name, justify="right")
     for name, jobs, cost in [*rows, ("all, each trial once", plan.jobs, total)]:
         counts = plan.count(jobs)
+        at_once = max(1, min(slots, counts["to resume"] + counts["to run"]))
         table.add_row(
             name,
             str(len(jobs)),
             *(str(counts[state]) for state in states),
             _words(cost, 1),
-            _words(cost, slots),
+            _words(cost, at_once),
         )
     return table
 
@@ -113,7 +130,9 @@ def _print_speeds(console: Console, cost: Estimate) -> None:
         )
 
 
-def _print_notes(console: Console, plan: Plan, ledger: Ledger) -> None:
+def print_notes(plan: Plan, ledger: Ledger) -> None:
+    """Print what is odd about a plan: damaged folders, data that are not prepared, and the like."""
+    console = _console()
     for line in plan.damaged:
         console.print(line)
     if plan.repeated:
@@ -122,6 +141,11 @@ def _print_notes(console: Console, plan: Plan, ledger: Ledger) -> None:
         console.print(
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
             "recognised: run dvc repro prepare"
+        )
+    for rule in sorted({job.trial.rule for job in plan.jobs if job.rule_source == MISSING}):
+        console.print(
+            f"rule {rule}: has no file to be found, so finished trials of it are not recognised: "
+            "put its folder on PYTHONPATH, or install it"
         )
     others = sum(
         outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION
@@ -163,13 +187,14 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
     console = _console()
     console.print(_status_table(plan, standing))
     console.print(_counts(standing))
-    _print_notes(console, plan, ledger)
+    print_notes(plan, ledger)
 
 
 def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Show what is under way, renewed every few seconds, until every trial is finished."""
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    print_notes(plan, ledger)
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
             news = dict(ledger.outcomes(job.key for job in plan.pending))

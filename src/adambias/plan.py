@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
 from adambias.data import prepared_digest
@@ -16,6 +17,7 @@ from adambias.ledger import Job, Ledger
 
 LARGE = 10_000
 """Trials from which a plan is taken for a mistake unless it is confirmed."""
+_OTHER_DEVICE = {"cpu": ("cuda", "a GPU, not a CPU"), "cuda": ("cpu", "a CPU, not a GPU")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,22 @@ class Plan:
         if outcome is not None:
             return "diverged" if outcome.get("status") == "diverged" else "done"
         return "to resume" if job.key in self.started or job.key in self.extends else "to run"
+
+
+def is_confirmed() -> bool:
+    """Tell whether ``ADAMBIAS_YES`` confirms grids of very many trials.
+
+    Raises
+    ------
+    ConfigError
+        If it says neither yes nor no.
+    """
+    value = os.environ.get("ADAMBIAS_YES", "")
+    if value.strip().lower() in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if value.strip().lower() in ("", "0", "false", "f", "no", "n", "off"):
+        return False
+    raise ConfigError("ADAMBIAS_YES", value, "must be 1 or 0")
 
 
 def count_trials(params: Params, names: Iterable[str]) -> int:
@@ -189,9 +207,9 @@ def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, .
     return digests, tuple(unprepared)
 
 
-def _lineage(trial: Mapping[str, Any], digest: str) -> str:
+def _lineage(trial: Mapping[str, Any], digest: str, source: str) -> str:
     rest = {name: value for name, value in trial.items() if name != "epochs"}
-    return json.dumps([rest, digest], sort_keys=True)
+    return json.dumps([rest, digest, source], sort_keys=True)
 
 
 def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) -> dict[str, str]:
@@ -200,14 +218,14 @@ def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) 
     for key, outcome in outcomes.items():
         same = outcome.get("semantics", SEMANTICS_VERSION) == SEMANTICS_VERSION
         if same and outcome.get("state_kept"):
-            lineage = _lineage(outcome["trial"], outcome["data_digest"])
-            kept.setdefault(lineage, []).append((outcome["trial"]["epochs"], key))
+            source = outcome.get("rule_source", "")
+            lineage = _lineage(outcome["trial"], outcome["data_digest"], source)
+            kept.setdefault(lineage, []).append((outcome["epochs"], key))
     extends = {}
     for job in pending:
+        lineage = _lineage(asdict(job.trial), job.data_digest, job.rule_source)
         shorter = [
-            (epochs, key)
-            for epochs, key in kept.get(_lineage(asdict(job.trial), job.data_digest), [])
-            if epochs < job.trial.epochs
+            (epochs, key) for epochs, key in kept.get(lineage, []) if epochs < job.trial.epochs
         ]
         if shorter:
             extends[job.key] = max(shorter)[1]
@@ -234,36 +252,57 @@ class Estimate:
 
 
 class Rates:
-    """Seconds per image and epoch of each kind of training, measured before.
+    """Seconds per image and epoch of each kind of training on a CPU or a GPU, measured before.
 
-    Speeds come from finished trials and, for kinds that have none, from
+    Speeds come from finished trials and, for kinds that have none on the device, from
     ``benchmarks/rates.json``.
     """
 
     def __init__(self, outcomes: Iterable[Mapping[str, Any]], measured: Path) -> None:
-        self._rates: dict[str, tuple[float, str]] = {}
+        self._rates: dict[tuple[str, str], tuple[float, str]] = {}
         if measured.exists():
             for row in json.loads(measured.read_text()):
-                self._rates[row["kind"]] = (row["seconds_per_image"], row["machine"])
-        found: dict[str, list[Mapping[str, Any]]] = {}
+                self._rates[_work_of(row)] = (row["seconds_per_image"], row["machine"])
+        found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for outcome in outcomes:
             if outcome.get("seconds_per_image"):
-                found.setdefault(outcome["kind"], []).append(outcome)
-        for kind, rows in found.items():
+                found.setdefault(_work_of(outcome), []).append(outcome)
+        for work, rows in found.items():
             rate = statistics.median(row["seconds_per_image"] for row in rows)
-            self._rates[kind] = (rate, rows[-1]["machine"])
+            self._rates[work] = (rate, rows[-1]["machine"])
 
-    def estimate(self, work: Iterable[tuple[str, int]]) -> Estimate:
-        """Estimate the time of ``(kind, images × epochs)`` items."""
+    def _rate(self, kind: str, device: str) -> tuple[float, str] | None:
+        """Return a kind's rate and where it was measured: on the device, else on the other."""
+        if (kind, device) in self._rates:
+            return self._rates[kind, device]
+        other, words = _OTHER_DEVICE[device]
+        if (kind, other) not in self._rates:
+            return None
+        rate, machine = self._rates[kind, other]
+        return rate, f"{machine} ({words})"
+
+    def estimate(
+        self, work: Iterable[tuple[str, int]], device: Literal["cpu", "cuda"] = "cpu"
+    ) -> Estimate:
+        """Estimate the time of ``(kind, images × epochs)`` items on a device.
+
+        A kind that was measured on the other device alone is taken to be as fast; ``machines``
+        says so.
+        """
         seconds, unknown, machines = 0.0, 0, set()
         for kind, images in work:
-            if kind in self._rates:
-                rate, machine = self._rates[kind]
+            if (measured := self._rate(kind, device)) is not None:
+                rate, machine = measured
                 seconds += rate * images
                 machines.add(machine)
             else:
                 unknown += 1
         return Estimate(hours=seconds / 3600, unknown=unknown, machines=tuple(sorted(machines)))
+
+
+def _work_of(measured: Mapping[str, Any]) -> tuple[str, str]:
+    """Return kind and device of a measured speed; one that names none is of a CPU."""
+    return measured["kind"], measured.get("device", "cpu")
 
 
 def remaining_work(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +29,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import adambias
 from adambias.board import Board
 from adambias.config import SEMANTICS_VERSION, Resources
-from adambias.errors import SweepError
+from adambias.errors import AdambiasError, SweepError
 from adambias.ledger import Ledger
 from adambias.orders import Order, reason_of, write_failure
+from adambias.store import Store
 
 if TYPE_CHECKING:
     from adambias.worker import TrialRun
@@ -41,6 +41,8 @@ REPORT_SECONDS = 10.0
 """Seconds a trial trains between two reports to the driver."""
 WAIT_SECONDS = 60.0
 """Seconds without a running trial after which the wait is told, and told again."""
+SCRATCH_SECONDS = 7 * 86400.0
+"""Age from which Tune's own files of a sweep have no sweep any more."""
 PAUSE_SECONDS = 5.0
 """Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
@@ -148,7 +150,7 @@ class _ErrorBudget(_StaysHere, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return len(self._board.failed) >= self._budget
+        return self._board.has_failed(self._budget)
 
 
 def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
@@ -161,8 +163,8 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
     SweepError
         If the cluster can never run a trial, or a node lacks the ledger or this version.
     """
-    with _connection(board), _scratch(orders[0].store) as scratch:
-        request = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+    with _connection(board.say), _scratch(orders[0].store) as scratch:
+        request = _request(resources)
         _preflight(request, orders[0].store)
         trainable = tune.with_parameters(TrainTrial, orders={o.job.key: o for o in orders})
         tuner = tune.Tuner(
@@ -187,6 +189,29 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
         tuner.fit()
 
 
+def look_at_cluster(resources: Resources, store: str) -> str:
+    """Join the cluster as a sweep does, refuse what it can never run, and say what it has.
+
+    Raises
+    ------
+    SweepError
+        As :func:`run_on_ray` does.
+    """
+    with _connection(lambda line: None):
+        _preflight(_request(resources), store)
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        return f"{_there()} on {nodes} {'node' if nodes == 1 else 'nodes'}"
+
+
+def _request(resources: Resources) -> dict[str, float]:
+    return {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+
+
+def _there() -> str:
+    there = ray.cluster_resources()
+    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+
+
 def _key(trial: Any) -> str:
     return str(trial.config["key"])
 
@@ -197,7 +222,7 @@ def _reason(trial: Any) -> str:
 
 
 @contextlib.contextmanager
-def _connection(board: Board) -> Iterator[None]:
+def _connection(say: Callable[[str], None]) -> Iterator[None]:
     """Join or start Ray; one that runs already in this process is used and left."""
     # The board and error.txt tell of failures; Tune would show each one's trace besides.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -208,22 +233,29 @@ def _connection(board: Board) -> Iterator[None]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         settings |= {"include_dashboard": False, "address": "local"}
-    board.say(f"joining Ray at {address}" if address else "starting Ray on this machine")
+    say(f"joining Ray at {address}" if address else "starting Ray on this machine")
     try:
         with _sigterm_kept():
             ray.init(**settings)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise SweepError(
-            f"RAY_ADDRESS = {address}: cannot be joined ({line}): start the cluster, or unset it "
-            "to run on this machine"
-        ) from None
-    there = ray.cluster_resources()
-    board.say(f"Ray has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs")
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise SweepError(_no_ray(address, str(error).strip().splitlines()[0])) from None
+    say(f"Ray has {_there()}")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _no_ray(address: str | None, reason: str) -> str:
+    if address:
+        return (
+            f"RAY_ADDRESS = {address}: cannot be joined ({reason}): start the cluster, or unset it "
+            "to run on this machine"
+        )
+    return (
+        f"Ray cannot be started on this machine ({reason}): mend that, set RAY_ADDRESS to a "
+        "cluster, or sweep with --executor inline"
+    )
 
 
 @contextlib.contextmanager
@@ -238,25 +270,28 @@ def _sigterm_kept() -> Iterator[None]:
 @contextlib.contextmanager
 def _scratch(store: str) -> Iterator[str]:
     """Give Tune a place for its own files that every node can reach, and clear it afterwards."""
-    ledger = Ledger.open(store)
-    if "://" in store:
-        name = f".tune/{uuid.uuid4().hex[:8]}"
-        base, _, query = store.partition("?")
-        try:
-            yield f"{base}/{name}" + (f"?{query}" if query else "")
-        finally:
-            with contextlib.suppress(OSError):
-                ledger.store.delete_folder(name)
-        return
     single = len([node for node in ray.nodes() if node["Alive"]]) == 1
-    parent = None if single else Path(store, ".tune")
-    if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="adambias-", dir=parent)
+    here = "://" not in store and single
+    place = Store.open(tempfile.gettempdir() if here else store)
+    parent, prefix = ("", "adambias-tune-") if here else (".tune", "")
+    _clear_scratch(place, parent, prefix)
+    name = f"{parent}/{prefix}{uuid.uuid4().hex[:8]}".lstrip("/")
+    base, _, query = place.uri.partition("?")
+    if "://" not in place.uri:
+        Path(base, name).mkdir(parents=True, mode=0o700)
     try:
-        yield folder
+        yield f"{base}/{name}" + (f"?{query}" if query else "")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            place.delete_folder(name)
+
+
+def _clear_scratch(place: Store, parent: str, prefix: str) -> None:
+    """Delete what drivers that were killed have left; a living one writes there every hour."""
+    for name in place.folders(parent):
+        with contextlib.suppress(OSError):  # of another user
+            if name.startswith(prefix) and place.age(f"{parent}/{name}") > SCRATCH_SECONDS:
+                place.delete_folder(f"{parent}/{name}")
 
 
 def _preflight(request: dict[str, float], store: str) -> None:
@@ -309,7 +344,7 @@ def _check_nodes(nodes: list[dict[str, Any]], ledger: Ledger, probe: str) -> Non
             )
         if problem:
             raise SweepError(
-                f"node {host}: cannot write the ledger {ledger.store.where()} ({problem}): use a "
+                f"node {host}: cannot use the ledger {ledger.store.where()} ({problem}): use a "
                 "shared folder or an s3:// URI as ADAMBIAS_STORE"
             )
 
@@ -320,13 +355,13 @@ def _check_node(store: str, probe: str) -> tuple[str, int, str]:
 
     ``probe`` is a file that the driver has just written there.
     """
-    ledger = Ledger.open(store)
     own = f".probe-{uuid.uuid4().hex[:8]}"
     try:
+        ledger = Ledger.open(store)
         known = ledger.store.exist([probe])[0]
         ledger.store.write(own, b"probe")
         ledger.store.delete([own])
-    except OSError as error:
+    except (AdambiasError, OSError) as error:
         return adambias.__version__, SEMANTICS_VERSION, str(error)
     problem = "" if known else "it is another folder than the driver's"
     return adambias.__version__, SEMANTICS_VERSION, problem

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,10 @@ from pyarrow import fs
 
 from adambias.errors import LedgerError, StoreError
 
+_ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}")
+"""A file that was being written, as :meth:`Store.write` names it."""
+ABANDONED_SECONDS = 3600.0
+"""Age from which such a file has no writer any more."""
 _REQUESTS = 16
 """Requests to an object store at a time."""
 
@@ -183,20 +189,42 @@ class Store:
         if self.filesystem.get_file_info(path).type == fs.FileType.Directory:
             self.filesystem.delete_dir(path)
 
+    def clear(self, folder: str) -> None:
+        """Delete what writers that were killed have left in a folder.
+
+        An object store has nothing of the kind: it shows an upload once it is complete.
+        """
+        if not self._local:
+            return
+        for path in Path(self.root, folder).glob(".*"):
+            with contextlib.suppress(OSError):  # another may be faster, or still at work
+                age = time.time() - path.stat().st_mtime
+                if _ABANDONED.fullmatch(path.name) and age > ABANDONED_SECONDS:
+                    path.unlink()
+
+    def age(self, folder: str) -> float:
+        """Return the seconds since anything in a folder was written, 0 if that is not known."""
+        path = f"{self.root}/{folder}"
+        selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
+        found = [self.filesystem.get_file_info(path), *self.filesystem.get_file_info(selector)]
+        times = [info.mtime.timestamp() for info in found if info.mtime]
+        return time.time() - max(times, default=time.time())
+
     def entries(self) -> list[str]:
         """List the names directly under the root."""
         return [info.base_name for info in self._listing()]
 
-    def folders(self) -> list[str]:
-        """List the folders directly under the root."""
-        return [i.base_name for i in self._listing() if i.type == fs.FileType.Directory]
+    def folders(self, under: str = "") -> list[str]:
+        """List the folders directly under the root, or under one of its folders."""
+        return [i.base_name for i in self._listing(under) if i.type == fs.FileType.Directory]
 
     def size(self, name: str) -> int:
         """Return the size of ``name`` in bytes, 0 if there is none."""
         return int(self.filesystem.get_file_info(f"{self.root}/{name}").size or 0)
 
-    def _listing(self) -> list[Any]:
-        return list(self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True)))
+    def _listing(self, under: str = "") -> list[Any]:
+        where = f"{self.root}/{under}".rstrip("/")
+        return list(self.filesystem.get_file_info(fs.FileSelector(where, allow_not_found=True)))
 
 
 def _shown(uri: str) -> str:

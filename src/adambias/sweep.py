@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from types import FrameType
 from typing import Literal, Protocol
 
@@ -49,7 +48,7 @@ def run(
         Grids to run.
     ahead : iterable of str
         Grids whose unfinished trials follow in the same go, if there is anything to run at all.
-        Whether they finish does not decide how this ends.
+        They come last, and whether they finish does not decide how this ends.
     executor : {"ray", "inline"}
         Ray Tune, or one trial after the other in this process.
     confirmed : bool
@@ -73,11 +72,12 @@ def run(
     ledger = Ledger.open()
     plan = make_plan(params, names, ledger, confirmed=confirmed)
     if plan.pending:
+        own = {job.key for job in plan.jobs}
         others = [name for name in ahead if name not in names]
         if others:
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
-        failed = _run_plan(params, plan, ledger, executor, track)
+        failed = _run_plan(params, plan, own, ledger, executor, track)
         plan = make_plan(params, names, ledger, confirmed=True)
         _refuse_unfinished(plan, ledger, failed)
     elif track:
@@ -86,17 +86,20 @@ def run(
 
 
 def _run_plan(
-    params: Params, plan: Plan, ledger: Ledger, executor: Executor, track: bool
+    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, track: bool
 ) -> Mapping[str, str]:
-    """Run what a plan leaves to do and return why trials failed, by key."""
+    """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
     with _terminable(), contextlib.ExitStack() as stack:
         if track:
             stack.enter_context(_mirror(ledger, params, plan, plan.grids))
-        board = stack.enter_context(Board(plan, title=f"{params.name}: {', '.join(plan.grids)}"))
-        _executor(executor)(_orders(params, plan, ledger), params.scale.resources, board)
+        title = f"{params.name}: {', '.join(plan.grids)}"
+        ahead = {job.key for job in plan.pending} - own
+        board = stack.enter_context(Board(plan, title, ahead))
+        orders = sorted(_orders(params, plan, ledger), key=lambda order: order.job.key in ahead)
+        _executor(executor)(orders, params.scale.resources, board)
     return board.failed
 
 
@@ -142,6 +145,8 @@ def run_inline(orders: list[Order], resources: Resources, board: Board) -> None:
         If the ledger cannot be read or written.
     """
     for order in orders:
+        if board.has_failed(resources.error_budget):
+            return
         board.start(order.job.key)
         try:
             _run_here(order, board)
@@ -150,8 +155,6 @@ def run_inline(orders: list[Order], resources: Resources, board: Board) -> None:
         except Exception as error:
             write_failure(order, error)
             board.fail(order.job.key, f"{type(error).__name__}: {reason_of(error)}")
-            if len(board.failed) >= resources.error_budget:
-                return
 
 
 def _run_here(order: Order, board: Board) -> None:
@@ -191,17 +194,19 @@ def _mirror(
 
     grids = params.scale.grids
     views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
-    return tracking.mirror_views(ledger, params.name, views)
+    uri = tracking.tracking_uri(params.root)
+    return tracking.mirror_views(ledger, params.name, views, uri=uri)
 
 
 def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
     """Bring MLflow up to date if it missed something; costs nothing if it did not."""
     from adambias import tracking
 
+    uri = tracking.tracking_uri(params.root)
     behind = [
         name
         for name, jobs in plan.grids.items()
-        if not tracking.is_current(ledger, params.name, name, jobs)
+        if not tracking.is_current(ledger, params.name, name, jobs, uri)
     ]
     if behind:
         with _mirror(ledger, params, plan, behind):
@@ -223,9 +228,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def slots(resources: Resources) -> int:
-    """Return how many trials this machine runs at a time."""
-    fit = max(1, math.floor((os.cpu_count() or 1) / resources.cpus_per_trial))
-    return min(fit, resources.max_concurrent or fit)

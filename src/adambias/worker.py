@@ -6,6 +6,7 @@ Knows the ledger and the trainer, and nothing of Ray: every executor drives tria
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -14,8 +15,9 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,13 +25,16 @@ import adambias
 from adambias import checkpoint
 from adambias.config import DatasetSpec
 from adambias.data import Dataset, load_dataset
-from adambias.errors import CheckpointError, DataError
-from adambias.ledger import Ledger, machine
+from adambias.errors import CheckpointError, ConfigError, DataError
+from adambias.ledger import MISSING, Job, Ledger, machine, source_of
 from adambias.orders import Order
 from adambias.plan import kind_of
 from adambias.training import Training, train
 
 logger = logging.getLogger("adambias")
+Result = TypeVar("Result")
+PAUSES = (1.0, 5.0)
+"""Seconds that a ledger is given to come back before what failed is tried again."""
 
 
 class TrialRun:
@@ -55,16 +60,18 @@ class TrialRun:
             raise
 
     def _begin(self) -> None:
-        self.data = _dataset(self.order)
         self.device = "cuda" if self.order.gpu and torch.cuda.is_available() else "cpu"
+        self.log.say(f"{self.job.trial} on {machine()}, {self.device}, process {os.getpid()}")
+        self.data = _dataset(self.order)
         state, source = self._state()
         self.training: Training = train(self.job.trial, self.data, state=state, device=self.device)
+        _refuse_other_code(self.job)
         self._began = self._saved = time.monotonic()
         self._first_epoch = self.training.next_epoch
-        self.log.say(f"{self.job.trial} on {machine()}, {self.device}, process {os.getpid()}")
         self.ledger.save_progress(self.job.key, self.progress())
         if source:
             self.log.say(f"goes on from {source} at epoch {self.training.next_epoch}")
+        self.log.flush()
 
     def advance(self, seconds: float = math.inf) -> dict[str, Any]:
         """Train for about ``seconds``, write what is due, and return how far the trial is.
@@ -80,19 +87,36 @@ class TrialRun:
         Raises
         ------
         OSError
-            If the ledger cannot be written; nothing finished is lost.
+            If the ledger cannot be written for some seconds; nothing finished is lost.
         """
-        if (outcome := self._finished_elsewhere()) is not None:
+        if (outcome := self._insist(self._finished_elsewhere)) is not None:
+            with contextlib.suppress(OSError):
+                self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.progress() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         end = time.monotonic() + seconds
         while time.monotonic() < end and next(self.training, None) is not None:
             if time.monotonic() - self._saved >= self.order.checkpoint_seconds:
-                self.save()
+                self._insist(self.save)
         if self.training.status == "running":
-            self.ledger.save_progress(self.job.key, self.progress())
-        elif self._finished_elsewhere() is None:
-            self._finish()
+            self._report()
+        elif self._insist(self._finished_elsewhere) is None:
+            self._insist(self._finish)
         return self.progress()
+
+    def _insist(self, work: Callable[[], Result]) -> Result:
+        """Try again for some seconds: an error would cost what has been trained since a save."""
+        for pause in PAUSES:
+            try:
+                return work()
+            except OSError as error:
+                self.log.say(f"{error}; tried again in {pause:g} s")
+                time.sleep(pause)
+        return work()
+
+    def _report(self) -> None:
+        """Tell how far the trial is; only ``status`` reads it, so it is not worth an error."""
+        with contextlib.suppress(OSError):
+            self.ledger.save_progress(self.job.key, self.progress())
 
     def _finished_elsewhere(self) -> dict[str, Any] | None:
         """Return what another driver's worker, which was faster, has written."""
@@ -103,12 +127,9 @@ class TrialRun:
     def save(self) -> None:
         """Write checkpoint, history and log of an unfinished trial."""
         self._saved = time.monotonic()
-        if self.ledger.done(self.job.key) is not None:
-            return  # Another driver's worker was faster: its history must stay whole.
-        state = self.training.state_dict()
-        self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
-        self.ledger.save_history(self.job.key, self.training.history())
-        self.ledger.save_progress(self.job.key, self.progress())
+        state = checkpoint.dumps(self.training.state_dict())
+        self.ledger.save_unfinished(self.job.key, state, self.training.history())
+        self._report()
         self.log.flush()
 
     def progress(self) -> dict[str, Any]:
@@ -144,7 +165,6 @@ class TrialRun:
         if self.order.keep_state and self.training.status == "finished":
             state = self.training.state_dict()
             self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
-        digest = self.ledger.save_history(self.job.key, history)
         seconds = float(history["seconds"].sum())
         epochs = len(history)
         shape = tuple(self.data.train_images.shape)
@@ -166,25 +186,32 @@ class TrialRun:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
             },
-            "history_sha256": digest,
             "trial": dataclasses.asdict(self.job.trial),
             "data_digest": self.job.data_digest,
+            "rule_source": self.job.rule_source,
             "state_kept": self.order.keep_state and self.training.status == "finished",
         }
-        self.ledger.finish(self.job.key, outcome)
+        # Two workers that finish at once may mix their files: who sees it writes its own again.
+        for _ in range(2):
+            digest = self.ledger.save_history(self.job.key, history)
+            self.ledger.finish(self.job.key, {**outcome, "history_sha256": digest})
+            if self.ledger.damaged(self.job.key) is None:
+                return
 
     def close(self) -> None:
-        """Give the trial's log file back."""
+        """Write the last of the trial's log and give it back."""
+        with contextlib.suppress(OSError):
+            self.log.flush()
         self.log.close()
 
 
 class _Log(logging.Handler):
-    """The trial's log, kept in memory and written with each checkpoint."""
+    """The trial's log, kept in memory; written at its start, its end and with each checkpoint."""
 
     def __init__(self, ledger: Ledger, key: str) -> None:
         super().__init__(logging.INFO)
         self._ledger, self._key = ledger, key
-        self._text = ledger.text(key, "log.txt")
+        self._text = self._written = ledger.text(key, "log.txt")
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(self)
 
@@ -196,7 +223,9 @@ class _Log(logging.Handler):
         self.emit(logger.makeRecord("adambias", logging.INFO, "", 0, message, (), None))
 
     def flush(self) -> None:
-        self._ledger.store.write(f"{self._key}/log.txt", self._text.encode())
+        if self._text != self._written:
+            self._ledger.store.write(f"{self._key}/log.txt", self._text.encode())
+            self._written = self._text
 
     def close(self) -> None:
         logger.removeHandler(self)
@@ -217,3 +246,17 @@ def _dataset(order: Order) -> Dataset:
             "folder from the machine that planned the sweep"
         )
     return data
+
+
+def _refuse_other_code(job: Job) -> None:
+    """Refuse a rule of one's own whose code here is not what the trial's key stands for."""
+    here = source_of(job.trial.rule)
+    if here == MISSING:
+        allowed = "its module has no file to be found: put it into one, on the path of every node"
+        raise ConfigError("rule", job.trial.rule, allowed)
+    if here != job.rule_source:
+        allowed = (
+            f"its module on this node, of digest {here[:12]}, is not {job.rule_source[:12]} as "
+            "planned: install the same on every node, and run the same command again"
+        )
+        raise ConfigError("rule", job.trial.rule, allowed)

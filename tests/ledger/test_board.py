@@ -134,8 +134,9 @@ def test_lines_are_rare(board, capsys):
 def test_on_a_terminal_there_is_a_live_table():
     script = (
         "from test_board import *\n"
-        "with board_of(FIRST, DONE) as board:\n"
+        "with board_of(FIRST, SECOND, DONE) as board:\n"
         "    board.update(FIRST.key, progress(10, 'finished'))\n"
+        "    board.fail(SECOND.key, '[enforce fail at x] in [/data/x]:smile:')\n"
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
@@ -160,4 +161,18 @@ def test_on_a_terminal_there_is_a_live_table():
         os.close(ours)
 
     assert b"\x1b[" in shown
-    assert "2/2" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "2/3" in text
+    assert "failed: [enforce fail at x] in [/data/x]:smile:" in text, "errors hold no markup"
+
+
+def test_trials_trained_ahead_have_an_error_budget_that_counts_only_after_the_own_are_through():
+    plan = Plan(grids={"g": [FIRST, SECOND, THIRD]}, outcomes={}, started=frozenset())
+    board = Board(plan, "smoke: g", ahead=[SECOND.key, THIRD.key])
+
+    board.fail(SECOND.key, "a bug")
+    board.fail(THIRD.key, "a bug")
+    assert not board.has_failed(2)
+    board.update(FIRST.key, progress(10, "finished"))
+    assert board.has_failed(2)
+    assert not board.has_failed(3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from made_trials import DIGEST, finish, history_of, job_of, opened, start
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial
 from adambias.errors import LedgerError, StoreError
-from adambias.ledger import CHECKPOINTS, Job, Ledger, trial_key
+from adambias.ledger import CHECKPOINTS, MISSING, Job, Ledger, trial_key
 
 OTHER_VALUES = {
     "dataset": "cifar10",
@@ -70,6 +71,24 @@ class TestKey:
         assert trial_key(trial, "e" * 64) != key
         monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
         assert trial_key(trial, DIGEST) != key
+
+    def test_of_a_rule_of_the_package_it_is_what_it_was_when_rules_of_ones_own_had_no_code(self):
+        assert Job.of(Trial(h=1e-3, epochs=4), DIGEST).key == "2f87e56b566fe929"
+        assert "rule_source" not in job_of().manifest()
+
+    def test_it_depends_on_the_code_of_a_rule_of_ones_own(self, tmp_path, monkeypatch):
+        (tmp_path / "own_rule.py").write_text("first = 1\n")
+        trial = Trial(h=1e-3, epochs=4, rule="own_rule:factory")
+        assert Job.of(trial, DIGEST).rule_source == MISSING
+        monkeypatch.syspath_prepend(str(tmp_path))
+        first = Job.of(trial, DIGEST)
+
+        (tmp_path / "own_rule.py").write_text("second = 2\n")
+        second = Job.of(trial, DIGEST)
+
+        assert first.key != second.key
+        (tmp_path / "own_rule.py").write_text("first = 1\n")
+        assert Job.of(trial, DIGEST) == first
 
     def test_it_does_not_depend_on_the_grid_or_on_how_a_number_is_written(self):
         defaults = {"h": 1e-3, "epochs": 4}
@@ -182,6 +201,22 @@ def test_a_done_json_cut_off_anywhere_is_never_taken_for_whole(tmp_path):
         assert ledger.done(job.key) is None, length
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_done_json_that_lacks_what_is_read_of_one_counts_as_damaged(kept, tmp_path):
+    ledger, job = opened(tmp_path), job_of()
+    finish(ledger, job, state_kept=kept)
+    file = tmp_path / job.key / "done.json"
+    whole = json.loads(file.read_text())
+    read = {"key", "status", "epochs", "seconds", "history_sha256", "parameters", "machine"}
+    read |= {"kind"} | ({"trial", "data_digest"} if kept else set())
+
+    for name in whole:
+        lacking = {k: v for k, v in whole.items() if k != name}
+        for content in (lacking, {**whole, name: None}, {**whole, name: []}):
+            file.write_text(json.dumps(content))
+            assert (ledger.done(job.key) is None) == (name in read), content
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1 no history PAR1", None])
 def test_a_damaged_history_is_reported_and_never_read(content, ledger):
     job = job_of()
@@ -264,6 +299,30 @@ def test_a_folder_renamed_to_another_key_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(LedgerError, match=f"describes another trial than {second.key}"):
         ledger.open_trial(second)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_of_a_rule_that_has_changed_since_is_not_damaged(ledger, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_rule.py").write_text("first = 1\n")
+    older = job_of(rule="own_rule:factory")
+    finish(ledger, older)
+
+    (tmp_path / "own_rule.py").write_text("second = 2\n")
+
+    assert job_of(rule="own_rule:factory").key != older.key
+    assert ledger.job(older.key) == older
+    assert ledger.damaged(older.key) is None
+
+
+def test_what_killed_writers_left_is_cleared_when_a_trial_starts_and_when_it_ends(tmp_path):
+    ledger, job = opened(tmp_path), job_of()
+    left = tmp_path / job.key / ".checkpoint.pt.0123abcd"
+
+    for act in (lambda: ledger.open_trial(job), lambda: ledger.clear(job.key, state_kept=False)):
+        ledger.store.write(f"{job.key}/{left.name}", b"half a checkpoint")
+        os.utime(left, (0, 0))
+        act()
+        assert not left.exists()
 
 
 def test_two_trials_with_one_key_are_refused(ledger):

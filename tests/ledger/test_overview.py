@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from made_trials import finish, start
 
 from adambias import overview
-from adambias.config import Params, load_params
+from adambias.config import Params, Resources, load_params
 from adambias.data import prepare
 from adambias.ledger import Job, Ledger
-from adambias.overview import print_plan, print_status, watch_status
+from adambias.overview import print_plan, print_status, slots_here, watch_status
 from adambias.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +76,39 @@ def test_every_state_is_told(params, ledger, jobs, capsys):
     assert "1 done, 1 failed, 1 pending, 1 running" in shown
 
 
+def test_a_machine_runs_as_many_trials_as_it_has_cores_and_gpus_for():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert slots_here(Resources()) == 1
+        assert slots_here(Resources(cpus_per_trial=0.25)) == 4
+        assert slots_here(Resources(cpus_per_trial=0.25, max_concurrent=3)) == 3
+        gpus = torch.cuda.device_count()
+        assert slots_here(Resources(cpus_per_trial=0.001, gpus_per_trial=0.25)) == max(1, 4 * gpus)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_slots_beyond_the_trials_that_are_left_make_nothing_faster(params, ledger, jobs, capsys):
+    for job in jobs[:2]:
+        finish(ledger, job, seconds_per_image=0.5)
+
+    print_plan(params, ["beta2"], slots=100)
+
+    # 16 epochs of 60 images are left in two trials, half a second each.
+    assert "beta2 4 2 0 0 2 8.0 min 4.0 min" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):
+    shown_as = "rule=own.rule:smile:[/x]"
+    monkeypatch.setattr(overview, "describe", lambda trial: shown_as)
+
+    print_plan(params, ["beta2"], listing=True)
+    print_status(params, ["beta2"])
+
+    assert capsys.readouterr().out.count(shown_as) == 2 * len(jobs)
+
+
 @pytest.mark.parametrize(
     ("age", "epoch_seconds", "state"),
     [
@@ -105,10 +141,23 @@ def test_watching_ends_when_every_trial_is_finished(params, ledger, jobs, capsys
     assert capsys.readouterr().out.strip().splitlines()[-1] == "4 done"
 
 
+def test_watching_says_that_data_are_not_prepared(params, ledger, jobs, capsys, monkeypatch):
+    shutil.rmtree(params.data_root)
+
+    def tired(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overview.time, "sleep", tired)
+    with pytest.raises(KeyboardInterrupt):
+        watch_status(params, ["beta2"])
+
+    assert "data digits: is not prepared as this scale asks" in capsys.readouterr().out
+
+
 def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):
     finish(ledger, jobs[0], seconds_per_image=0.5)
     start(ledger, jobs[1], 4)
-    ledger.store.write("notes.txt", b"mine")
+    ledger.store.write("notes[bold].txt", b"mine")
     ledger.store.write(f"{jobs[2].key}/done.json", b"{")
 
     print_plan(params, ["beta2", "beta1"], slots=2)
@@ -119,4 +168,4 @@ def test_a_plan_tells_counts_time_and_what_is_odd(params, ledger, jobs, capsys):
     assert "all, each trial once 6 1 0 1 4" in shown
     assert "speeds measured on a processor, 2 cores" in shown
     assert f"{jobs[2].key}/done.json: is damaged: the trial counts as unfinished" in shown
-    assert "notes.txt is no trial and left alone" in shown
+    assert "notes[bold].txt is no trial and left alone" in shown

@@ -13,7 +13,7 @@ from adambias.config import SEMANTICS_VERSION, DatasetSpec, Grid, Params, Prepar
 from adambias.data import prepare, prepared_digest
 from adambias.errors import ConfigError, DataError
 from adambias.ledger import Job, Ledger
-from adambias.plan import Rates, count_trials, kind_of, make_plan, remaining_work
+from adambias.plan import Rates, count_trials, is_confirmed, kind_of, make_plan, remaining_work
 
 ROOT = Path(__file__).parents[2]
 DIGITS = DatasetSpec(source="digits", train_size=60, test_size=60)
@@ -169,6 +169,22 @@ def test_a_million_trials_by_mistake_are_refused_without_expanding_them(root, le
         make_plan(params, ["huge"], ledger, confirmed=True)
 
 
+@pytest.mark.parametrize(
+    ("value", "confirmed"), [("", False), ("0", False), ("no", False), ("1", True), ("True", True)]
+)
+def test_the_environment_confirms_only_with_a_yes(value, confirmed, monkeypatch):
+    monkeypatch.setenv("ADAMBIAS_YES", value)
+
+    assert is_confirmed() is confirmed
+
+
+def test_an_unclear_confirmation_is_refused(monkeypatch):
+    monkeypatch.setenv("ADAMBIAS_YES", "perhaps")
+
+    with pytest.raises(ConfigError, match=r"^ADAMBIAS_YES = 'perhaps': must be 1 or 0$"):
+        is_confirmed()
+
+
 def test_an_unknown_grid_is_refused(root, ledger):
     with pytest.raises(ConfigError, match=r"^grid = 'beta3': must be one of beta2 \(did you mean"):
         make_plan(params_of(root, beta2=BETA2), ["beta3"], ledger)
@@ -213,6 +229,22 @@ def test_the_estimate_takes_what_is_left_at_the_speed_that_was_measured(root, le
     assert estimate.hours == pytest.approx(2e-3 * 10 * 60 / 3600)
     assert estimate.unknown == 0
     assert estimate.machines == ("a processor, 2 cores",)
+
+
+def test_speeds_of_a_cpu_and_of_a_gpu_are_told_apart(root, ledger, tmp_path):
+    plan = make_plan(params_of(root, beta2=BETA2), ["beta2"], ledger)
+    work = list(remaining_work(plan, plan.jobs, ledger, {"digits": (60, 1, 8, 8)}))
+    (kind,) = {kind for kind, _ in work}
+    slow = {"kind": kind, "seconds_per_image": 1.0, "machine": "a processor", "device": "cpu"}
+    fast = {"kind": kind, "seconds_per_image": 0.1, "machine": "a GPU", "device": "cuda"}
+
+    both = Rates([slow, fast], tmp_path / "rates.json")
+    slow_only = Rates([slow], tmp_path / "rates.json")
+
+    assert both.estimate(work, "cpu").hours == pytest.approx(10 * both.estimate(work, "cuda").hours)
+    assert both.estimate(work, "cuda").machines == ("a GPU",)
+    assert slow_only.estimate(work, "cuda").machines == ("a processor (a CPU, not a GPU)",)
+    assert slow_only.estimate(work, "cuda").unknown == 0
 
 
 def test_a_trial_that_goes_on_from_a_shorter_one_is_estimated_by_the_difference(root, ledger):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +132,34 @@ def test_a_write_to_a_bucket_that_is_not_there_says_so(s3):
 
     with pytest.raises(OSError, match="NO_SUCH_BUCKET"):
         store.write("a", b"content")
+
+
+def test_only_what_a_killed_writer_left_long_ago_is_cleared(tmp_path):
+    store = Store.open(tmp_path)
+    names = (".checkpoint.pt.0123abcd", ".log.txt.0123abcd", ".mine", "checkpoint.pt")
+    for name in names:
+        store.write(f"trial/{name}", b"content")
+        if name != ".log.txt.0123abcd":
+            os.utime(tmp_path / "trial" / name, (0, 0))
+
+    store.clear("trial")
+    store.clear("nothing")
+
+    assert sorted(os.listdir(tmp_path / "trial")) == [".log.txt.0123abcd", ".mine", "checkpoint.pt"]
+
+
+def test_a_folder_is_as_old_as_the_newest_in_it(store):
+    store.write("a/b/old", b"")
+    store.write("a/b/c/new", b"")
+
+    assert store.folders("a") == ["b"]
+    assert store.folders("nothing") == []
+    assert 0 <= store.age("a") < 60
+    assert store.age("nothing") < 1
+    if "://" not in store.uri:
+        for path in (*Path(store.root).rglob("*"), Path(store.root)):
+            os.utime(path, (0, 0))
+        assert store.age("a") > 1e9
 
 
 def test_a_path_is_made_absolute(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project_folder import ROOT, SWEEPS, adambias, changed, make_project, smoke_text
 
-from adambias.config import TRIAL_FIELDS, Grid, Trial, load_params
+from adambias.config import TRIAL_FIELDS, Grid, Resources, Trial, load_params
 from adambias.errors import ConfigError
 
 REGIMES = "axes: {beta2: [0.9, 0.999], beta1: [0.0, 0.9]}"
@@ -306,6 +306,20 @@ def test_a_horizon_sets_the_epochs():
     grid = Grid(axes={"h": [1e-3, 2e-3, 3e-3, 1]}, horizon=0.3)
 
     assert [t.epochs for t in grid.expand({})] == [300, 150, 100, 1]
+
+
+@pytest.mark.parametrize("h", [float("nan"), 1e-320, 10**400])
+def test_a_step_size_that_no_horizon_can_be_divided_by_is_refused(h):
+    grid = Grid(axes={"h": [1e-3, h]}, horizon=0.3)
+
+    with pytest.raises(ConfigError, match=r"^axes\.h = .*: must be a number > 0 by which horizon"):
+        grid.check({})
+
+
+def test_more_than_one_gpu_is_a_whole_number():
+    assert [Resources(gpus_per_trial=n).gpus_per_trial for n in (0, 0.5, 1, 2)] == [0, 0.5, 1, 2]
+    with pytest.raises(ConfigError, match=r"^gpus_per_trial = 1\.5: must be below 1, a part of"):
+        Resources(gpus_per_trial=1.5)
 
 
 def test_the_size_of_a_grid_needs_no_expansion():

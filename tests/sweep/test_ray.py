@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import pytest
 import ray
 from processes import change, tables
 
-from adambias import sweep
-from adambias.config import load_params
-from adambias.errors import StoreError, SweepError
+import adambias
+from adambias import doctor, sweep
+from adambias.config import SEMANTICS_VERSION, load_params
+from adambias.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger import Ledger
+from adambias.ray_executor import _check_node, _scratch
 
 BUG = "def rule():\n    raise KeyError('a bug')\n"
 
@@ -56,6 +60,57 @@ def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
     assert "the first trial to fail, " in caplog.text
     assert "in rule\n    raise KeyError('a bug')" in caplog.text
     assert len(list(Path("runs").glob("*/error.txt"))) < 4
+
+
+def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path) -> None:
+    broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1]}}
+    own = {"base": {"epochs": 700, "eval_every": 350}, "axes": {"seed": [0]}}
+    change(project, "grids", tiny=own, broken=broken)
+    change(project, "resources", error_budget=1)
+
+    plan = sweep.run(load_params(), ["tiny"], ahead=["broken"], track=False)
+
+    assert not plan.pending
+    assert list(Path("runs").glob("*/error.txt"))
+
+
+def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = ray.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    check = doctor.CHECKS["cluster"]
+
+    assert list(check(load_params())) == [f"RAY_ADDRESS = {address}: 2 CPUs and 0 GPUs on 1 node"]
+    change(project, "resources", gpus_per_trial=64)
+    with pytest.raises(AdambiasError, match=r"^resources\.gpus_per_trial = 64: no node of the"):
+        list(check(load_params()))
+
+
+def test_tunes_own_files_of_killed_drivers_are_cleared_and_those_of_living_ones_left(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    killed, living, other = (project / n for n in ("adambias-tune-1", "adambias-tune-2", "mine"))
+    for folder in (killed, living, other):
+        (folder / "sweep").mkdir(parents=True)
+        for path in (folder / "sweep", folder):
+            os.utime(path, (0, 0))
+    (living / "sweep" / "state.json").write_text("{}")
+
+    with _scratch(str(project / "runs")) as scratch:
+        assert Path(scratch).parent == project
+        assert [folder.exists() for folder in (killed, living, other)] == [False, True, True]
+    assert not Path(scratch).exists()
+
+
+def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
+    Path("file").write_text("no folder")
+
+    version, semantics, problem = ray.get(_check_node.remote(str(project / "file/runs"), "probe"))
+
+    assert (version, semantics) == (adambias.__version__, SEMANTICS_VERSION)
+    assert problem.startswith(f"ADAMBIAS_STORE = {project}/file/runs: cannot be read (Not a dir")
 
 
 def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes import (
+    ROOT,
     SECONDS,
     adambias,
     change,
@@ -156,6 +157,46 @@ def test_other_grids_trained_ahead_do_not_decide_how_a_sweep_ends(
     assert before == written(project / "runs"), "with nothing to run for itself it trains nothing"
 
 
+def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bug(project)
+    monkeypatch.syspath_prepend(str(project))
+    change(project, "trial", rule="adam")
+    broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1, 2, 3, 4]}}
+    change(project, "grids", broken=broken)
+    params, ledger = load_params(), Ledger.open()
+    for job in make_plan(params, ["broken"], ledger).jobs:
+        ledger.open_trial(job)
+        ledger.save_checkpoint(job.key, b"of an earlier attempt, so that it would come first")
+
+    plan = sweep.run(params, ["tiny"], ahead=["broken"], executor="inline", track=False)
+
+    assert not plan.pending
+    assert len(list(Path("runs").glob("*/error.txt"))) == 3, "the rest was left alone"
+
+
+def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam\n\n\ndef rule():\n    return adam(beta1={})\n"
+    Path("own_rule.py").write_text(rule.format(0.9))
+    change(project, "trial", rule="own_rule:rule")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    command = ("sweep", "--no-track", "tiny", "--executor", "inline")
+    assert asked(*command).returncode == 0
+    shown = asked("plan", "tiny", PYTHONSAFEPATH="1").stdout
+    assert "rule own_rule:rule: has no file to be found" in shown
+
+    Path("own_rule.py").write_text(rule.format(0.5))
+
+    assert "1 pending" in asked("status", "tiny").stdout
+    assert asked(*command).returncode == 0
+    losses = {p.read_bytes() for p in Path("runs").glob("*/history.parquet")}
+    assert len(losses) == 2
+    assert "1 done" in asked("status", "tiny").stdout
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")
@@ -271,6 +312,44 @@ def test_two_trials_with_one_key_are_refused_before_anything_runs(
         run_inline("tiny")
 
     assert not Path("runs").exists()
+
+
+def test_no_to_the_question_about_many_trials_is_no_for_the_pipeline_too(project: Path) -> None:
+    change(project, "grids", tiny=MILLION)
+    command = [*adambias()[:1], str(ROOT / "pipeline" / "sweep.py"), "tiny"]
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, "ADAMBIAS_YES": "0"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "is more than 10,000: confirm with --yes" in done.stderr
+
+
+def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    params = ("--params", str(project / "params.yaml"))
+
+    done = asked("sweep", "tiny", "--executor", "inline", *params)
+
+    assert done.returncode == 0, done.stderr
+    assert (project / "mlflow.db").exists()
+    assert not Path("mlflow.db").exists()
+    again = sweep.run(load_params(project / "params.yaml"), ["tiny"], executor="inline")
+    assert not again.pending
+    assert not Path("mlflow.db").exists(), "it is found to be up to date there"
+    shutil.rmtree(project / "data")
+    shown = asked("sync", *params).stdout
+    assert "data digits: is not prepared as this scale asks" in shown
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "sweep"])

@@ -105,7 +105,11 @@ class Grid:
             h = values.get("h")
             if not isinstance(h, int | float) or h <= 0:
                 raise ConfigError(places.get("h", "h"), h, "must be a number > 0")
-            values["epochs"] = max(1, round(self.horizon / h))
+            try:
+                values["epochs"] = max(1, round(self.horizon / h))
+            except (OverflowError, ValueError):  # h is no number, too small or too large
+                allowed = f"must be a number > 0 by which horizon = {self.horizon:g} can be divided"
+                raise ConfigError(places.get("h", "h"), h, allowed) from None
         try:
             return build(Trial, values)
         except ConfigError as error:
@@ -161,7 +165,7 @@ class Resources:
     Parameters
     ----------
     cpus_per_trial, gpus_per_trial : float
-        A fraction of a GPU packs several trials on one.
+        A fraction of a GPU packs several trials on one; more than one GPU is a whole number.
     max_concurrent : int or None
         Most trials at a time; None is as many as fit.
     retries : int
@@ -188,3 +192,6 @@ class Resources:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.gpus_per_trial > 1 and not self.gpus_per_trial.is_integer():
+            allowed = "must be below 1, a part of one GPU, or a whole number"
+            raise ConfigError("gpus_per_trial", self.gpus_per_trial, allowed)

@@ -1,0 +1,75 @@
+"""What doctor finds, and the mend it names."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from processes import sweep_of
+
+from adambias import doctor, sweep
+from adambias.config import SEMANTICS_VERSION, load_params
+from adambias.errors import AdambiasError
+
+OTHER = SEMANTICS_VERSION + 1
+
+
+def found(name: str) -> list[str]:
+    return list(doctor.CHECKS[name](load_params()))
+
+
+def test_trials_of_other_semantics_are_counted_and_nothing_to_mend(
+    project: Path,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adambias.ledger.SEMANTICS_VERSION", OTHER)
+        others = sweep.run(load_params(), ["tiny"], executor="inline", track=False).jobs
+    sweep.run(load_params(), ["tiny"], executor="inline", track=False)
+
+    assert found("ledger") == [
+        f"{project}/runs: 4 trials are of other semantics than {SEMANTICS_VERSION}: kept and not "
+        "used",
+        f"{project}/runs: writable, 4 trials, 4 finished, none damaged",
+    ]
+    manifest = project / "runs" / others[0].key / "trial.json"
+    manifest.write_text(manifest.read_text().replace(f'"semantics": {OTHER}', '"semantics": "x"'))
+    with pytest.raises(AdambiasError, match="semantics 'x' is not"):
+        found("ledger")
+
+
+def test_a_cluster_to_be_found_is_looked_for(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "no-ray"))
+    try:
+        said = found("cluster")[0]
+    except AdambiasError as error:
+        said = str(error)
+
+    # Other tests may run Ray on this machine at the same time.
+    looked = r"(cannot be joined \(Could not find any running Ray|\d+ CPUs and \d+ GPUs on \d)"
+    assert re.match(f"RAY_ADDRESS = auto: {looked}", said), said
+
+
+def test_what_listens_and_is_no_ray_is_not_waited_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "JOIN_SECONDS", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "{}:{}".format(*server.getsockname())
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        said = f"RAY_ADDRESS = {address}: does not answer as Ray within 3 s: give the address"
+        with pytest.raises(AdambiasError, match=re.escape(said)):
+            found("cluster")
+
+
+def test_a_ray_that_does_not_start_here_is_not_called_a_cluster(project: Path) -> None:
+    run = sweep_of(project, "tiny", RAY_TMPDIR=str(project / ("long" * 30)))
+
+    assert run.end() == 1
+    last = run.said().splitlines()[-1]
+    assert last.startswith("error: Ray cannot be started on this machine (")
+    assert last.endswith("set RAY_ADDRESS to a cluster, or sweep with --executor inline")

@@ -1,0 +1,152 @@
+"""One trial under way, among other workers and in a store that fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from processes import change, tables
+
+from adambias import sweep
+from adambias.config import load_params
+from adambias.errors import ConfigError
+from adambias.ledger import Job, Ledger
+from adambias.orders import Order
+from adambias.plan import make_plan
+from adambias.worker import TrialRun
+
+
+@pytest.fixture
+def order(project: Path) -> Order:
+    """Return the order of the one trial of the grid ``tiny``."""
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    params, ledger = load_params(), Ledger.open()
+    return sweep._orders(params, make_plan(params, ["tiny"], ledger), ledger)[0]
+
+
+@pytest.fixture
+def start(order: Order) -> Iterator[Callable[[], TrialRun]]:
+    """Start workers on the trial, each with a ledger of its own, and end them."""
+    runs: list[TrialRun] = []
+
+    def started() -> TrialRun:
+        runs.append(TrialRun(order))
+        return runs[-1]
+
+    yield started
+    for run in runs:
+        run.close()
+
+
+def before_writing(run: TrialRun, name: str, do: Callable[[], object]) -> None:
+    """Do something once, just before a worker writes a file of its trial."""
+    write, wanted = run.ledger.store.write, [f"{run.job.key}/{name}"]
+
+    def watched(name: str, content: bytes) -> None:
+        if name in wanted:
+            wanted.clear()
+            do()
+        write(name, content)
+
+    run.ledger.store.write = watched  # type: ignore[method-assign]
+
+
+def test_a_slower_worker_leaves_whole_what_another_finishes_meanwhile(
+    project: Path, start: Callable[[], TrialRun]
+) -> None:
+    slow, fast = start(), start()
+    next(slow.training)
+    before_writing(slow, "checkpoint.pt", fast.advance)
+
+    slow.save()
+
+    key = slow.job.key
+    assert slow.ledger.done(key) is not None
+    assert slow.ledger.damaged(key) is None
+    assert slow.advance()["status"] == "finished"
+    assert slow.ledger.started([key]) == set()
+    assert tables(project, "tiny")
+
+
+def test_two_workers_that_finish_at_once_do_not_mix_their_files(
+    project: Path, start: Callable[[], TrialRun]
+) -> None:
+    first, second = start(), start()
+    before_writing(first, "done.json", second.advance)
+
+    first.advance()
+
+    assert first.ledger.damaged(first.job.key) is None
+    assert tables(project, "tiny")
+
+
+def test_a_report_that_cannot_be_written_costs_nothing(start: Callable[[], TrialRun]) -> None:
+    run = start()
+    report = Path("runs", run.job.key, "progress.json")
+    report.unlink()
+    report.mkdir()  # which no file replaces
+
+    run.save()
+    assert run.advance(0.01)["status"] == "running"
+    report.rmdir()
+    assert run.advance()["status"] == "finished"
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_cost_the_state_in_memory(
+    start: Callable[[], TrialRun],
+) -> None:
+    run = start()
+    next(run.training)
+    folder, away = Path("runs", run.job.key), Path("away")
+    folder.rename(away)
+    folder.write_text("no folder, as long as the store is away")
+
+    def comes_back() -> None:
+        folder.unlink()
+        away.rename(folder)
+
+    threading.Timer(0.5, comes_back).start()
+    assert run.advance()["status"] == "finished"
+    assert "cannot be read" in (folder / "log.txt").read_text()
+
+
+def test_the_folder_of_a_failing_trial_holds_its_log(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    job = Job.of(order.job.trial.replace(rule="broken_rule:rule"), order.job.data_digest)
+
+    with pytest.raises(KeyError, match="a bug"):
+        TrialRun(dataclasses.replace(order, job=job))
+
+    assert "rule='broken_rule:rule'" in Path("runs", job.key, "log.txt").read_text()
+
+
+def test_a_node_with_other_code_of_a_rule_is_refused(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam as rule\n"
+    Path("own_rule_of_the_worker.py").write_text(rule)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    trial = order.job.trial.replace(rule="own_rule_of_the_worker:rule")
+    job = Job.of(trial, order.job.data_digest, "0" * 64)
+
+    with pytest.raises(ConfigError, match=r"^rule = 'own.*, is not 000000000000 as planned: inst"):
+        TrialRun(dataclasses.replace(order, job=job))
+
+
+def test_a_log_is_there_from_the_start_and_whole_after_an_interruption(
+    start: Callable[[], TrialRun],
+) -> None:
+    run = start()
+    log = Path("runs", run.job.key, "log.txt")
+    assert f"process {os.getpid()}" in log.read_text()
+
+    run.log.say("the last words")
+    run.close()
+    assert "the last words" in log.read_text()
