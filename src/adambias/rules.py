@@ -135,8 +135,24 @@ def _denominator(epsilon: Number, placement: Placement) -> Callable[[Tensor], Te
     if placement == "inside":
         return lambda nu: (nu + epsilon).sqrt_()
     if placement == "outside":
-        return lambda nu: nu.sqrt() + epsilon
+        return lambda nu: _root(nu) + epsilon
     raise ConfigError("epsilon_placement", placement, choose_from(("inside", "outside"), placement))
+
+
+def _root(nu: Tensor) -> Tensor:
+    """Return sqrt(nu), with the derivative 0 where nu is 0.
+
+    There autograd would multiply an infinite slope by d nu = 2 g dg = 0. The limit is finite: a
+    rule divides by sqrt(nu) + epsilon what vanishes with g, so that the term of nu vanishes with
+    g too, from either side. Only where the numerator outlasts nu (mini-batches, ``beta2`` = 0) does
+    that term jump with the sign of g; 0 is midway.
+    """
+    import torch
+
+    if not torch.is_grad_enabled():  # An optimizer's step, which is to cost no more than a root.
+        return nu.sqrt()
+    zero = nu == 0
+    return nu.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 def _smooth_sign(x: Tensor, epsilon: Number) -> Tensor:

@@ -36,6 +36,35 @@ def test_the_law_with_dense_jacobians(name, n):
     close(ab.correction(rule, WELLS, THETA, H, n=n), H * dense_correction(rule, WELLS, THETA, n))
 
 
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw", "nadam"])
+@pytest.mark.parametrize("n", [0, 7, None])
+def test_with_epsilon_outside_a_gradient_of_exactly_zero_is_the_limit_of_small_ones(name, n):
+    rule = rules.make_rule(name, beta1=0.3, beta2=0.6, epsilon=0.01, epsilon_placement="outside")
+    loss = ab.losses.bilinear()
+    # At (0, 1) the second component of the gradient is exactly zero, and its slope is not.
+    for place in (0.0, 1e-12, -1e-12):
+        theta = torch.tensor([place, 1.0], dtype=torch.float64)
+        found = ab.correction(rule, loss, theta, H, n=n)
+        if place == 0:
+            assert gradient(loss, theta)[1] == 0
+            exact = found
+        torch.testing.assert_close(found, exact, rtol=1e-8, atol=0)
+    assert exact[1] != 0
+    start = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    path = ab.integrate(ab.modified_flow(rule, loss, H), start, H, 5)
+    assert torch.isfinite(path).all()
+
+
+def test_a_root_passes_numbers_that_are_not_finite_on():
+    rule = rules.adam(epsilon_placement="outside")
+    one = torch.ones(3)
+    assert rule.combine(one, torch.tensor([torch.nan, torch.inf, -1.0]), one).isnan().tolist() == [
+        True,
+        False,
+        True,
+    ]
+
+
 def bias_of_adam(beta1: float, beta2: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """The law's bias of (2.2), the gradient, and the gradient of the perturbed one-norm."""
     rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=epsilon)

@@ -325,3 +325,15 @@ def test_measuring_the_correction_does_not_change_the_training(few_digits, quick
     measured = _records(quick(bn_statistics="running", correction_every=2), few_digits)
     absent = dict.fromkeys(CORRECTION_COLUMNS)
     assert [dataclasses.replace(r, **absent) for r in measured] == plain
+
+
+def test_the_correction_is_measured_with_epsilon_outside_where_gradients_vanish(few_digits, quick):
+    trial = quick(epsilon_placement="outside", epsilon=1e-3, correction_every=1, epochs=3)
+    training = ab.train(trial, few_digits, device="cpu")
+    records = list(training)
+    # Pixels that are dark in every image, and dead units, have a gradient of exactly zero.
+    objective = Objective(trial, few_digits, CPU)
+    objective.gradient()
+    assert (objective.flat.grad == 0).any()
+    assert all(-1 <= record.correction_cosine <= 1 for record in records[1:])
+    assert all(record.correction_norm_ratio > 0 for record in records[1:])
