@@ -287,8 +287,6 @@ def test_bad_combinations_are_refused(few_digits, quick):
         ab.train(quick(dataset="cifar10"), few_digits)
     with pytest.raises(ConfigError, match="ghost_batch_size = 39"):
         ab.train(quick(ghost_batch_size=39), few_digits)
-    with pytest.raises(ConfigError, match="bias_correction"):
-        ab.train(quick(bias_correction=False, correction_every=2), few_digits)
 
 
 def test_hessian_vector_product_is_the_derivative_of_the_gradient(few_digits, quick):
