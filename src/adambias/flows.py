@@ -264,10 +264,11 @@ class _Batches:
         *,
         derivatives: bool,
     ) -> None:
+        n = memory.recurring_step(n, rule.decays, len(losses))
         self.rule, self.theta = rule, theta
+        self.step = (n, rule.decays, len(losses))
         seen = losses[: n + 1]
-        self.history = memory.history(n, rule.decays, len(losses))
-        self.weights = self.history.weights[:, : len(seen)].to(theta)
+        self.weights = memory.weights(*self.step)[:, : len(seen)].to(theta)
         slope, places = grad(_sum_of_batches(seen, theta)), theta.expand(len(seen), *theta.shape)
         if derivatives:
             self.gradients, self.hessian_products = pullback(slope, places)
@@ -296,16 +297,34 @@ class _Batches:
         With w the weights of moment l, that is sum_k w_k (sum_(j=k)^(n-1) U^(j) + half U^(n)) over
         the steps k of the batch.
         """
-        seen = len(self.gradients)
         now = torch.tensordot(self.weights.unsqueeze(-1), half * self.direction.unsqueeze(0), 1)
-        if not len(self.history.steps):
+        history, past = self._past()
+        if past is None:
             return now
-        weights = self.history.node_weights[..., :seen].to(self.theta)
-        moments = _averages(weights, self.features)
-        in_dims = (*(0 for _ in moments), None)
-        past = vmap(self.rule.combine, in_dims=in_dims)(*moments, self.theta)
-        coefficients = self.history.coefficients[:, :seen].to(self.theta)
+        coefficients = history.coefficients[:, : len(self.gradients)].to(self.theta)
         return torch.tensordot(coefficients, past, dims=1) + now
+
+    def _past(self) -> tuple[memory.History, Tensor | None]:
+        """Return the weights of the past and U at their steps, as many as U's turns need."""
+        history = memory.history(*self.step)
+        if not len(history.steps):
+            return history, None
+        past = self._directions(history.node_weights)
+        while history.probes is not None:
+            between = self._directions(history.probes.weights)
+            refined = memory.sharp(history, past, between)
+            if not refined:
+                break
+            history = memory.history(*self.step, history.refined | refined)
+            past = self._directions(history.node_weights)
+        return history, past
+
+    def _directions(self, weights: Tensor) -> Tensor:
+        """Return U at steps at which the batches have weights (L, K, batches), shape (K, ...)."""
+        seen = weights[..., : len(self.gradients)].to(self.theta)
+        moments = _averages(seen, self.features)
+        in_dims = (*(0 for _ in moments), None)
+        return vmap(self.rule.combine, in_dims=in_dims)(*moments, self.theta)
 
 
 def _averages(weights: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
