@@ -55,6 +55,8 @@ class Moment:
 
     def __post_init__(self) -> None:
         _within("decay", self.decay, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
+        if not callable(self.phi):
+            raise ConfigError("phi", self.phi, "must be a function of the gradient")
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class UpdateRule:
     bias_correction: bool = True
 
     def __post_init__(self) -> None:
-        moments = tuple(m if isinstance(m, Moment) else Moment(*m) for m in self.moments)
-        if not moments:
-            raise ConfigError("moments", self.moments, "must hold at least one moment")
+        if not isinstance(self.moments, Sequence) or not self.moments:
+            raise ConfigError("moments", self.moments, "must be a list of at least one moment")
+        moments = tuple(map(_as_moment, self.moments))
         if not callable(self.combine):
             raise ConfigError("combine", self.combine, "must be a function of moments and theta")
         object.__setattr__(self, "moments", moments)
@@ -103,6 +105,28 @@ class UpdateRule:
     def decays(self) -> tuple[Number, ...]:
         """Decay of each moment, in order."""
         return tuple(moment.decay for moment in self.moments)
+
+
+def _as_moment(moment: Any) -> Moment:
+    if isinstance(moment, Moment):
+        return moment
+    try:
+        return Moment(*moment)
+    except TypeError:
+        allowed = "must be a Moment, or a pair (decay, phi)"
+        raise ConfigError("moments", moment, allowed) from None
+
+
+def require_rule(rule: Any) -> None:
+    """Refuse what is no update rule, such as a factory that was not called.
+
+    Raises
+    ------
+    ConfigError
+        If ``rule`` is not an :class:`UpdateRule`.
+    """
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules.adam() returns")
 
 
 def _within(key: str, value: Any, holds: Callable[[Any], Any], allowed: str) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from project_folder import ROOT, SWEEPS, adambias, changed, make_project, smoke_text
 
@@ -278,6 +280,13 @@ def test_a_trial_checks_itself():
         Trial(h=1e-3, epochs=1, rule="sdg")
 
     assert Trial(h=1e-3, epochs=1, rule="own.rules:make").rule == "own.rules:make"
+
+
+def test_a_trial_of_numpys_numbers_is_the_trial_of_pythons():
+    trial = Trial(h=np.float64(1e-3), epochs=np.int64(3), seed=np.int32(1), beta1=np.float64(0.5))
+
+    assert trial == Trial(h=1e-3, epochs=3, seed=1, beta1=0.5)
+    assert json.dumps(dataclasses.asdict(trial))
 
 
 @pytest.mark.parametrize("rule", RULE_NAMES)
