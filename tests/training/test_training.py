@@ -289,8 +289,9 @@ def test_bad_combinations_are_refused(few_digits, quick):
         ab.train(quick(ghost_batch_size=39), few_digits)
 
 
-def test_hessian_vector_product_is_the_derivative_of_the_gradient(few_digits, quick):
-    trial = quick(precision="fp64", activation="gelu", ghost_batch_size=15)
+@pytest.mark.parametrize("model", ["resnet8", "vit_small"])
+def test_hessian_vector_product_is_the_derivative_of_the_gradient(few_digits, quick, model):
+    trial = quick(model=model, precision="fp64", activation="gelu", ghost_batch_size=15)
     objective = Objective(trial, few_digits, CPU)
     generator = torch.Generator().manual_seed(0)
     vector = torch.randn(objective.parameters, generator=generator, dtype=torch.float64)
@@ -318,9 +319,12 @@ def test_correction_matches_on_a_smooth_network(digits, quick):
     assert set(CORRECTION_COLUMNS) < set(training.history().columns)
 
 
-def test_measuring_the_correction_does_not_change_the_training(few_digits, quick):
-    plain = _records(quick(bn_statistics="running"), few_digits)
-    measured = _records(quick(bn_statistics="running", correction_every=2), few_digits)
+@pytest.mark.parametrize("changes", [{}, {"model": "vit_small", "epochs": 3}])
+def test_measuring_the_correction_does_not_change_the_training(few_digits, quick, changes):
+    trial = quick(bn_statistics="running", **changes)
+    plain = _records(trial, few_digits)
+    measured = _records(trial.replace(correction_every=2), few_digits)
+    assert measured[2].correction_norm_ratio > 0
     absent = dict.fromkeys(CORRECTION_COLUMNS)
     assert [dataclasses.replace(r, **absent) for r in measured] == plain
 
