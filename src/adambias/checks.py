@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import numbers
+import operator
 import types
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
@@ -87,8 +89,8 @@ def _hints(cls: type) -> dict[str, Any]:
 def validate(instance: Any) -> None:
     """Check every field of a dataclass instance and store it in its canonical type.
 
-    Integers become floats where a float is annotated, lists become tuples, mappings become
-    the dataclass they are annotated as.
+    Integers become floats where a float is annotated, NumPy's numbers become Python's, lists
+    become tuples, mappings become the dataclass they are annotated as.
 
     Raises
     ------
@@ -130,6 +132,17 @@ def build(cls: type[T], mapping: Any, where: str = "") -> T:
         raise error.within(where) from None
 
 
+def integer(key: str, value: Any, at_least: int) -> int:
+    """Return an argument that counts something as a plain int, or raise :class:`ConfigError`."""
+    try:
+        number = at_least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise ConfigError(key, value, f"must be an integer >= {at_least}")
+    return number
+
+
 def convert(hint: Any, value: Any, key: str) -> Any:
     """Return ``value`` as the type ``hint`` asks for, or raise :class:`ConfigError`."""
     origin = get_origin(hint)
@@ -144,7 +157,7 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     if origin is Literal:
         if value not in get_args(hint):
             raise ConfigError(key, value, choose_from(map(str, get_args(hint)), value))
-        return value
+        return next(option for option in get_args(hint) if option == value)
     if origin is tuple:
         return _convert_sequence(get_args(hint)[0], value, key)
     if origin is dict or hint is dict:
@@ -197,14 +210,17 @@ def _convert_scalar(hint: Any, value: Any, key: str) -> Any:
     if hint is Any:
         return value
     words = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(key, value, "must be a finite number")
         return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+    if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
     if hint in (bool, str) and isinstance(value, hint):
         return hint(value)
+    # NumPy's truth values are registered as no kind of number, and NumPy is not loaded here.
+    if hint is bool and str(getattr(value, "dtype", "")) == "bool" and value.ndim == 0:
+        return bool(value)
     quoted = isinstance(value, str) and hint in (int, float)
     advice = " (a string; write it without quotes, as 8, 0.0001 or 1e-4)" if quoted else ""
     raise ConfigError(key, value, f"must be {words.get(hint, hint)}{advice}")

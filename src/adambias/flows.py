@@ -13,8 +13,9 @@ in cyclic order (Theorem 3.1); :mod:`adambias.memory` holds its weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
@@ -22,10 +23,11 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from adambias import memory
+from adambias.checks import integer
 from adambias.derivatives import derivative, pullback
 from adambias.errors import ConfigError
 from adambias.losses import Loss
-from adambias.rules import Moment, UpdateRule, identity
+from adambias.rules import Moment, UpdateRule, identity, require_rule
 
 if TYPE_CHECKING:
     from adambias.rules import Number
@@ -50,8 +52,6 @@ class Flow:
         The loss, or the mini-batch losses in cyclic order.
     h : float, Tensor or None
         The step size it was made for; None for the leading-order flow, which needs none.
-    autonomous : bool
-        Whether the drift is the same for every n.
     """
 
     drift: Callable[[Tensor, int], Tensor]
@@ -59,7 +59,6 @@ class Flow:
     rule: UpdateRule
     losses: tuple[Loss, ...]
     h: Number | None
-    autonomous: bool
 
     def __call__(self, theta: Tensor, n: int = 0) -> Tensor:
         """Return the drift at ``theta`` in step ``n``."""
@@ -90,7 +89,6 @@ def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
         rule=rule,
         losses=losses,
         h=None,
-        autonomous=len(losses) == 1,
     )
 
 
@@ -126,6 +124,7 @@ def memoryless(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> F
     return _corrected_flow("memoryless", rule, loss, h, n, half=0.0)
 
 
+@torch.no_grad()
 def correction(
     rule: UpdateRule, loss: Losses, theta: Tensor, h: Number, n: int | None = None
 ) -> Tensor:
@@ -144,11 +143,14 @@ def correction(
     Returns
     -------
     Tensor of the shape of theta
+        Without autograd's graph, whatever theta brings along.
     """
     losses = as_losses(loss)
     _check_rule(rule, losses)
-    _check_step_size(h)
+    check_step_size(h)
+    n = None if n is None else integer("n", n, at_least=0)
     check_start(losses, theta)
+    check_shapes(rule, theta, h)
     if n is None and len(losses) > 1:
         raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
     _, first_order = _drift(rule, losses, theta, n, 0.5)
@@ -162,7 +164,7 @@ def gradient(loss: Loss, theta: Tensor) -> Tensor:
 
 def as_losses(loss: Losses) -> tuple[Loss, ...]:
     """Return the losses as a tuple, one entry for full batch."""
-    losses = (loss,) if callable(loss) else tuple(loss)
+    losses = (loss,) if callable(loss) else tuple(loss) if isinstance(loss, Iterable) else ()
     if not losses or not all(callable(each) for each in losses):
         raise ConfigError("loss", loss, "must be a function, or a list of functions, of a vector")
     return losses
@@ -191,6 +193,38 @@ def check_start(losses: Sequence[Loss], theta: Tensor) -> None:
             raise ConfigError("loss(theta0)", worst, "must be finite at the start")
 
 
+def check_shapes(rule: UpdateRule, theta: Tensor, h: Number) -> None:
+    """Refuse hyperparameters or a step size of a shape that does not go with ``theta``.
+
+    Raises
+    ------
+    ConfigError
+        If h is neither a number nor ``(B, 1)`` for ``theta`` of shape ``(B, p)``, or the rule's
+        direction is not of the shape of ``theta``.
+    """
+    shape = tuple(theta.shape)
+    advice = f"does not go with theta0 {shape}, one start per trajectory: expand theta0 to (B, p)"
+    if isinstance(h, Tensor) and h.ndim and h.shape != (*shape[:-1], 1):
+        raise ConfigError("h.shape", tuple(h.shape), advice)
+    for decay in rule.decays:
+        if isinstance(decay, Tensor) and not _broadcasts(decay, theta):
+            raise ConfigError("decay.shape", tuple(decay.shape), advice)
+    try:
+        direction = rule.combine(*(torch.zeros_like(theta) for _ in rule.moments), theta)
+    except RuntimeError as error:
+        raise ConfigError("rule", rule.name, f"{advice} ({str(error).splitlines()[0]})") from None
+    if isinstance(direction, Tensor) and not _broadcasts(direction, theta):
+        raise ConfigError("rule", rule.name, advice)
+
+
+def _broadcasts(value: Tensor, theta: Tensor) -> bool:
+    try:
+        value.expand(theta.shape)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _corrected_flow(
     name: Literal["modified", "memoryless"],
     rule: UpdateRule,
@@ -201,13 +235,14 @@ def _corrected_flow(
 ) -> Flow:
     losses = as_losses(loss)
     _check_rule(rule, losses)
-    _check_step_size(h)
+    check_step_size(h)
+    fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
     settled = memory.settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
 
     def age(step: int) -> int | None:
-        if n is None:
+        if fixed is None:
             return settled + step % len(losses) if len(losses) > 1 else None
-        return step if n == "step" else int(n)
+        return step if fixed == "step" else fixed
 
     def drift(theta: Tensor, step: int) -> Tensor:
         leading, first_order = _drift(rule, losses, theta, age(step), half)
@@ -219,7 +254,6 @@ def _corrected_flow(
         rule=rule,
         losses=losses,
         h=h,
-        autonomous=n != "step" and len(losses) == 1,
     )
 
 
@@ -264,10 +298,11 @@ class _Batches:
         *,
         derivatives: bool,
     ) -> None:
+        n = memory.recurring_step(n, rule.decays, len(losses))
         self.rule, self.theta = rule, theta
+        self.step = (n, rule.decays, len(losses))
         seen = losses[: n + 1]
-        self.history = memory.history(n, rule.decays, len(losses))
-        self.weights = self.history.weights[:, : len(seen)].to(theta)
+        self.weights = memory.weights(*self.step)[:, : len(seen)].to(theta)
         slope, places = grad(_sum_of_batches(seen, theta)), theta.expand(len(seen), *theta.shape)
         if derivatives:
             self.gradients, self.hessian_products = pullback(slope, places)
@@ -296,16 +331,34 @@ class _Batches:
         With w the weights of moment l, that is sum_k w_k (sum_(j=k)^(n-1) U^(j) + half U^(n)) over
         the steps k of the batch.
         """
-        seen = len(self.gradients)
         now = torch.tensordot(self.weights.unsqueeze(-1), half * self.direction.unsqueeze(0), 1)
-        if not len(self.history.steps):
+        history, past = self._past()
+        if past is None:
             return now
-        weights = self.history.node_weights[..., :seen].to(self.theta)
-        moments = _averages(weights, self.features)
-        in_dims = (*(0 for _ in moments), None)
-        past = vmap(self.rule.combine, in_dims=in_dims)(*moments, self.theta)
-        coefficients = self.history.coefficients[:, :seen].to(self.theta)
+        coefficients = history.coefficients[:, : len(self.gradients)].to(self.theta)
         return torch.tensordot(coefficients, past, dims=1) + now
+
+    def _past(self) -> tuple[memory.History, Tensor | None]:
+        """Return the weights of the past and U at their steps, as many as U's turns need."""
+        history = memory.history(*self.step)
+        if not len(history.steps):
+            return history, None
+        past = self._directions(history.node_weights)
+        while history.probes is not None:
+            between = self._directions(history.probes.weights)
+            refined = memory.sharp(history, past, between)
+            if not refined:
+                break
+            history = memory.history(*self.step, history.refined | refined)
+            past = self._directions(history.node_weights)
+        return history, past
+
+    def _directions(self, weights: Tensor) -> Tensor:
+        """Return U at steps at which the batches have weights (L, K, batches), shape (K, ...)."""
+        seen = weights[..., : len(self.gradients)].to(self.theta)
+        moments = _averages(seen, self.features)
+        in_dims = (*(0 for _ in moments), None)
+        return vmap(self.rule.combine, in_dims=in_dims)(*moments, self.theta)
 
 
 def _averages(weights: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
@@ -332,8 +385,7 @@ def _sum_of_batches(losses: tuple[Loss, ...], theta: Tensor) -> Loss:
 
 
 def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
-    if not isinstance(rule, UpdateRule):
-        raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules makes")
+    require_rule(rule)
     if not rule.bias_correction:
         raise ConfigError(
             "bias_correction", False, f"must be true for the flows of {rule.name} to hold"
@@ -342,7 +394,18 @@ def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
         raise ConfigError("decay", "a tensor", "must be a number for mini-batches")
 
 
-def _check_step_size(h: Number) -> None:
-    allowed = torch.all((torch.as_tensor(h) >= 0) & (torch.as_tensor(h) < math.inf))
-    if not allowed:
-        raise ConfigError("h", h, "must be >= 0 and finite")
+def check_step_size(h: Number, *, positive: bool = False) -> None:
+    """Refuse a step size that is negative, infinite, or a tensor of a shape other than (B, 1).
+
+    Raises
+    ------
+    ConfigError
+        Naming ``h``; 0 is refused too if it has to be ``positive``.
+    """
+    if not isinstance(h, Real | Tensor):
+        raise ConfigError("h", h, "must be a number, or a tensor (B, 1)")
+    values, bound = torch.as_tensor(h), ">" if positive else ">="
+    if not torch.all((values > 0 if positive else values >= 0) & (values < math.inf)):
+        raise ConfigError("h", h, f"must be {bound} 0 and finite")
+    if values.ndim and (values.ndim != 2 or values.shape[1] != 1):
+        raise ConfigError("h.shape", tuple(values.shape), "must be (B, 1), one per trajectory")

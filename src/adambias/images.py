@@ -9,15 +9,23 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adambias.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+GREY = ("1", "L")
+DEEP = ("I", "F")
+"""First letters of Pillow's modes of 16 and 32 bits, which it cuts off at 255."""
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, LZMAError, zlib.error, EOFError, OSError)
 
 
@@ -114,51 +122,83 @@ def read_images(source: Path, wanted: Sequence[ImageFile]) -> np.ndarray:
     Returns
     -------
     array, shape (len(wanted), channels, height, width), uint8
-        Greyscale images have one channel, all others three.
+        One channel if every image of the source is greyscale, three if one is not: which images
+        are wanted makes no difference.
 
     Raises
     ------
     DataError
-        If an image is damaged, or of another size than the first one.
+        If an image is damaged, holds more than 8 bits a channel, or is of another size than the
+        first one.
     """
     positions = {file.path: i for i, file in enumerate(wanted)}
     images: np.ndarray | None = None
-    mode = ""
+    coloured = False
     for path, read in _with_progress(source, len(positions)):
-        if path not in positions:
-            continue
-        pixels, mode = _decode(source, path, read(), mode)
-        if images is None:
-            images = np.empty((len(wanted), *pixels.shape), dtype=np.uint8)
-        if pixels.shape != images.shape[1:]:
-            raise DataError(
-                f"{source}: {path} has shape {pixels.shape}, expected {images.shape[1:]}; "
-                "resize the images to one size"
-            )
-        images[positions.pop(path)] = pixels
-        if not positions:
+        if path in positions:
+            pixels = _decode(source, path, read())
+            coloured = coloured or len(pixels) == 3
+            images = _with_room(images, len(wanted), pixels)
+            _require_size(source, path, pixels, images)
+            images[positions.pop(path)] = pixels
+        elif not coloured and _image_file(path) is not None:
+            coloured = not _is_grey(source, path, read())
+        if coloured and not positions:
             break
     if images is None or positions:
         raise DataError(f"{source}: {len(positions)} listed images are gone; prepare it again")
-    return images
+    return _three_channels(images) if coloured else images
 
 
-def _decode(source: Path, path: str, content: bytes, mode: str) -> tuple[np.ndarray, str]:
+def _with_room(images: np.ndarray | None, count: int, pixels: np.ndarray) -> np.ndarray:
+    """Return an array that takes ``pixels`` as well: with three channels if they have."""
+    if images is None:
+        return np.empty((count, *pixels.shape), dtype=np.uint8)
+    return _three_channels(images) if len(pixels) == 3 else images
+
+
+def _three_channels(images: np.ndarray) -> np.ndarray:
+    """Return images in which grey is a colour too."""
+    return images if images.shape[1] == 3 else np.repeat(images, 3, axis=1)
+
+
+def _require_size(source: Path, path: str, pixels: np.ndarray, images: np.ndarray) -> None:
+    if pixels.shape[1:] != images.shape[2:]:
+        raise DataError(
+            f"{source}: {path} has {pixels.shape[1:]} pixels, expected {images.shape[2:]}; "
+            "resize the images to one size"
+        )
+
+
+def _is_grey(source: Path, path: str, content: bytes) -> bool:
+    with _opened(source, path, content) as image:
+        return image.mode in GREY
+
+
+def _decode(source: Path, path: str, content: bytes) -> np.ndarray:
+    """Return the pixels (channels, height, width): one channel for a greyscale image."""
+    with _opened(source, path, content) as image:
+        if image.mode in GREY:
+            return np.asarray(image.convert("L"))[None]
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(source: Path, path: str, content: bytes) -> Iterator[Image]:
+    """Open an image, and refuse one that cannot be read or would lose its pixels' values."""
     from PIL import Image, UnidentifiedImageError
 
+    damage = (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError)
     try:
         with Image.open(io.BytesIO(content)) as image:
-            mode = mode or ("L" if image.mode in ("1", "L") else "RGB")
-            pixels = np.asarray(image.convert(mode))
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        ValueError,
-        SyntaxError,
-    ) as error:
+            if image.mode.startswith(DEEP):
+                raise DataError(
+                    f"{source}: {path} has pixels of mode {image.mode}, more than 8 bits, which "
+                    "would be cut off; convert the images to 8 bits a channel"
+                )
+            yield image
+    except (*damage, OSError) as error:
         raise DataError(f"{source}: {path} is not a readable image ({error})") from None
-    return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), mode
 
 
 def _with_progress(source: Path, total: int) -> Iterator[tuple[str, Callable[[], bytes]]]:

@@ -14,18 +14,21 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from adambias.checks import integer
 from adambias.errors import ConfigError, choose_from
 from adambias.flows import (
     Flow,
     Losses,
     as_losses,
+    check_shapes,
     check_start,
+    check_step_size,
     gradient,
     leading_order_flow,
     modified_flow,
 )
 from adambias.losses import Loss
-from adambias.rules import UpdateRule
+from adambias.rules import UpdateRule, require_rule
 
 if TYPE_CHECKING:
     from adambias.rules import Number
@@ -77,6 +80,7 @@ def iterate(
     every: int = ...,
     return_info: Literal[True],
 ) -> tuple[Tensor, PathInfo]: ...
+@torch.no_grad()
 def iterate(
     rule: UpdateRule,
     loss: Losses,
@@ -110,12 +114,14 @@ def iterate(
     Returns
     -------
     path : Tensor, shape (n_steps / every + 1, *theta0.shape)
-        theta^(0), theta^(1), ...; NaN from the step on at which a trajectory blew up.
+        theta^(0), theta^(1), ...; NaN from the step on at which a trajectory blew up. It carries no
+        graph of autograd's, whatever theta0 brings along.
     info : PathInfo
         Only if ``return_info``.
     """
     losses = as_losses(loss)
-    _check_run(losses, theta0, h, n_steps, every)
+    require_rule(rule)
+    n_steps, every = _check_run(rule, losses, theta0, h, n_steps, every)
     return _collect(_steps(rule, losses, theta0, h), theta0, n_steps, every, return_info)
 
 
@@ -143,6 +149,7 @@ def integrate(
     every: int = ...,
     return_info: Literal[True],
 ) -> tuple[Tensor, PathInfo]: ...
+@torch.no_grad()
 def integrate(
     flow: Flow,
     theta0: Tensor,
@@ -170,19 +177,23 @@ def integrate(
         Fixed-step Runge-Kutta of order 4 (the default), SciPy's DOP853 with relative tolerance
         1e-11, or Euler (the default and only choice for the memoryless iteration).
     substeps : int, optional
-        Runge-Kutta or Euler steps per h.
+        Runge-Kutta or Euler steps per h; 1 for DOP853, which chooses its own, and for the
+        memoryless iteration, which takes one step per h by definition.
     every, return_info
         As in :func:`iterate`.
 
     Returns
     -------
     path : Tensor, shape (n_steps / every + 1, *theta0.shape)
+        Without a graph of autograd's.
     info : PathInfo
         Only if ``return_info``.
     """
-    _check_run(flow.losses, theta0, h, n_steps, every)
-    _check_integration(flow, h, substeps)
+    if not isinstance(flow, Flow):
+        raise ConfigError("flow", flow, "must be a Flow, as adambias.modified_flow returns")
+    n_steps, every = _check_run(flow.rule, flow.losses, theta0, h, n_steps, every)
     chosen = _method(flow, method)
+    substeps = _check_integration(flow, theta0, h, substeps, chosen)
     if chosen == "dop853":
         states = _dop853(flow, theta0, h)
     else:
@@ -337,9 +348,9 @@ def _dop853(flow: Flow, theta: Tensor, h: Number) -> Iterator[Tensor]:
 def _solve_interval(flow: Flow, theta: Tensor, h: float, n: int, first_step: float | None) -> Any:
     def drift(_: float, flat: np.ndarray) -> np.ndarray:
         state = torch.from_numpy(flat).to(theta).view_as(theta)
-        return flow.drift(state, n).double().reshape(-1).numpy()
+        return flow.drift(state, n).double().reshape(-1).cpu().numpy()
 
-    start = theta.double().reshape(-1).numpy()
+    start = theta.double().reshape(-1).cpu().numpy()
     # A flow that blows up is a result, which `_collect` reports; SciPy would warn on its way there.
     with np.errstate(over="ignore", invalid="ignore"):
         return solve_ivp(
@@ -413,25 +424,31 @@ def _slope(step_sizes: Sequence[float], errors: Sequence[float]) -> float:
 
 
 def _check_run(
-    losses: tuple[Loss, ...], theta0: Tensor, h: Number, n_steps: int, every: int
-) -> None:
-    if not torch.all((torch.as_tensor(h) > 0) & (torch.as_tensor(h) < math.inf)):
-        raise ConfigError("h", h, "must be > 0 and finite")
-    if n_steps < 0 or n_steps != int(n_steps):
-        raise ConfigError("n_steps", n_steps, "must be an integer >= 0")
-    if every < 1 or n_steps % every:
+    rule: UpdateRule, losses: tuple[Loss, ...], theta0: Tensor, h: Number, n_steps: int, every: int
+) -> tuple[int, int]:
+    """Return ``n_steps`` and ``every`` as plain integers."""
+    check_step_size(h, positive=True)
+    n_steps, every = integer("n_steps", n_steps, at_least=0), integer("every", every, at_least=1)
+    if n_steps % every:
         raise ConfigError("every", every, f"must divide n_steps = {n_steps}")
     check_start(losses, theta0)
+    check_shapes(rule, theta0, h)
+    return n_steps, every
 
 
-def _check_integration(flow: Flow, h: Number, substeps: int) -> None:
-    if substeps < 1:
-        raise ConfigError("substeps", substeps, "must be >= 1")
-    if flow.h is None:
-        return
-    same = torch.as_tensor(flow.h).double() == torch.as_tensor(h).double()
-    if not bool(same.all()):
-        raise ConfigError("h", h, f"must be the step size the flow was made for, {flow.h}")
+def _check_integration(flow: Flow, theta0: Tensor, h: Number, substeps: int, method: Method) -> int:
+    """Return ``substeps`` as a plain integer."""
+    substeps = integer("substeps", substeps, at_least=1)
+    if substeps > 1 and flow.name == "memoryless":
+        raise ConfigError("substeps", substeps, "must be 1 for the memoryless iteration")
+    if substeps > 1 and method == "dop853":
+        raise ConfigError("substeps", substeps, "must be 1 for dop853, which chooses its own steps")
+    if flow.h is not None:
+        check_shapes(flow.rule, theta0, flow.h)
+        same = torch.as_tensor(flow.h).double() == torch.as_tensor(h).double()
+        if not bool(same.all()):
+            raise ConfigError("h", h, f"must be the step size the flow was made for, {flow.h}")
+    return substeps
 
 
 def _check_order_request(theta0: Tensor, horizon: float, step_sizes: Sequence[float]) -> None:
@@ -443,9 +460,13 @@ def _check_order_request(theta0: Tensor, horizon: float, step_sizes: Sequence[fl
         )
     if isinstance(theta0, Tensor) and theta0.ndim != 1:
         raise ConfigError("theta0.shape", tuple(theta0.shape), "must be (p,)")
+    if not 0 < horizon < math.inf:
+        raise ConfigError("horizon", horizon, "must be > 0 and finite")
     for h in step_sizes:
         if not 0 < h < math.inf:
             raise ConfigError("step_sizes", h, "must be > 0 and finite")
         steps = horizon / h
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
             raise ConfigError("step_sizes", h, f"must divide the horizon, {horizon}")
+    if len(set(step_sizes)) < len(step_sizes):
+        raise ConfigError("step_sizes", list(step_sizes), "must differ from one another")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adambias import allocator, models
 from adambias.config import Trial
@@ -226,7 +227,8 @@ class Objective:
         direction = list(self.flat.views(vector))
         product = torch.zeros_like(vector)
         parts = list(self.flat.views(product))
-        with self.buffers_kept():
+        # Of torch's attention kernels only this one has a second derivative.
+        with self.buffers_kept(), sdpa_kernel(SDPBackend.MATH):
             for images, labels in self._training_blocks(None):
                 loss, _ = self._loss(images, labels)
                 grads = torch.autograd.grad(loss, parameters, create_graph=True)

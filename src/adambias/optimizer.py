@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adambias.errors import ConfigError
-from adambias.rules import Moment, UpdateRule, identity, square
+from adambias.rules import Moment, UpdateRule, identity, require_rule, square
 
 
 class RuleOptimizer(Optimizer):
@@ -43,6 +43,7 @@ class RuleOptimizer(Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], rule: UpdateRule, lr: float) -> None:
+        require_rule(rule)
         if not lr >= 0:
             raise ConfigError("lr", lr, "must be a number >= 0")
         for decay in rule.decays:

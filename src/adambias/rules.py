@@ -55,6 +55,8 @@ class Moment:
 
     def __post_init__(self) -> None:
         _within("decay", self.decay, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
+        if not callable(self.phi):
+            raise ConfigError("phi", self.phi, "must be a function of the gradient")
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class UpdateRule:
     bias_correction: bool = True
 
     def __post_init__(self) -> None:
-        moments = tuple(m if isinstance(m, Moment) else Moment(*m) for m in self.moments)
-        if not moments:
-            raise ConfigError("moments", self.moments, "must hold at least one moment")
+        if not isinstance(self.moments, Sequence) or not self.moments:
+            raise ConfigError("moments", self.moments, "must be a list of at least one moment")
+        moments = tuple(map(_as_moment, self.moments))
         if not callable(self.combine):
             raise ConfigError("combine", self.combine, "must be a function of moments and theta")
         object.__setattr__(self, "moments", moments)
@@ -103,6 +105,28 @@ class UpdateRule:
     def decays(self) -> tuple[Number, ...]:
         """Decay of each moment, in order."""
         return tuple(moment.decay for moment in self.moments)
+
+
+def _as_moment(moment: Any) -> Moment:
+    if isinstance(moment, Moment):
+        return moment
+    try:
+        return Moment(*moment)
+    except TypeError:
+        allowed = "must be a Moment, or a pair (decay, phi)"
+        raise ConfigError("moments", moment, allowed) from None
+
+
+def require_rule(rule: Any) -> None:
+    """Refuse what is no update rule, such as a factory that was not called.
+
+    Raises
+    ------
+    ConfigError
+        If ``rule`` is not an :class:`UpdateRule`.
+    """
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules.adam() returns")
 
 
 def _within(key: str, value: Any, holds: Callable[[Any], Any], allowed: str) -> None:
@@ -135,8 +159,24 @@ def _denominator(epsilon: Number, placement: Placement) -> Callable[[Tensor], Te
     if placement == "inside":
         return lambda nu: (nu + epsilon).sqrt_()
     if placement == "outside":
-        return lambda nu: nu.sqrt() + epsilon
+        return lambda nu: _root(nu) + epsilon
     raise ConfigError("epsilon_placement", placement, choose_from(("inside", "outside"), placement))
+
+
+def _root(nu: Tensor) -> Tensor:
+    """Return sqrt(nu), with the derivative 0 where nu is 0.
+
+    There autograd would multiply an infinite slope by d nu = 2 g dg = 0. The limit is finite: a
+    rule divides by sqrt(nu) + epsilon what vanishes with g, so that the term of nu vanishes with
+    g too, from either side. Only where the numerator outlasts nu (mini-batches, ``beta2`` = 0) does
+    that term jump with the sign of g; 0 is midway.
+    """
+    import torch
+
+    if not torch.is_grad_enabled():  # An optimizer's step, which is to cost no more than a root.
+        return nu.sqrt()
+    zero = nu == 0
+    return nu.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 def _smooth_sign(x: Tensor, epsilon: Number) -> Tensor:

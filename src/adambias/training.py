@@ -103,10 +103,6 @@ class Training(Iterator[EpochRecord]):
     ) -> None:
         if data.name != trial.dataset:
             raise ConfigError("dataset", trial.dataset, f"the data given is {data.name!r}")
-        if trial.correction_every and not trial.bias_correction:
-            raise ConfigError(
-                "bias_correction", False, "must be true where correction_every is set"
-            )
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.trial = trial
         self.status: Status = "running"

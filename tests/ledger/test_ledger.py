@@ -20,7 +20,7 @@ OTHER_VALUES = {
     "model": "resnet14",
     "norm": "group",
     "activation": "tanh",
-    "rule": "adamw",
+    "rule": "own.rules:make",
     "h": 2e-3,
     "beta1": 0.8,
     "beta2": 0.9,
@@ -59,7 +59,7 @@ class TestKey:
 
     @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Trial)])
     def test_it_depends_on_every_field(self, name):
-        trial = Trial(h=1e-3, epochs=4)
+        trial = Trial(h=1e-3, epochs=4, rule="lion")
         other = trial.replace(**{name: OTHER_VALUES[name]})
 
         assert trial_key(trial, DIGEST) != trial_key(other, DIGEST)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import grad
 
 import adambias as ab
-from adambias import memory, rules
+from adambias import flows, memory, rules
 from adambias.errors import ConfigError
 from adambias.flows import gradient
 
@@ -34,6 +34,35 @@ def test_the_law_with_dense_jacobians(name, n):
         epsilon_placement=placement,
     )
     close(ab.correction(rule, WELLS, THETA, H, n=n), H * dense_correction(rule, WELLS, THETA, n))
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw", "nadam"])
+@pytest.mark.parametrize("n", [0, 7, None])
+def test_with_epsilon_outside_a_gradient_of_exactly_zero_is_the_limit_of_small_ones(name, n):
+    rule = rules.make_rule(name, beta1=0.3, beta2=0.6, epsilon=0.01, epsilon_placement="outside")
+    loss = ab.losses.bilinear()
+    # At (0, 1) the second component of the gradient is exactly zero, and its slope is not.
+    for place in (0.0, 1e-12, -1e-12):
+        theta = torch.tensor([place, 1.0], dtype=torch.float64)
+        found = ab.correction(rule, loss, theta, H, n=n)
+        if place == 0:
+            assert gradient(loss, theta)[1] == 0
+            exact = found
+        torch.testing.assert_close(found, exact, rtol=1e-8, atol=0)
+    assert exact[1] != 0
+    start = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    path = ab.integrate(ab.modified_flow(rule, loss, H), start, H, 5)
+    assert torch.isfinite(path).all()
+
+
+def test_a_root_passes_numbers_that_are_not_finite_on():
+    rule = rules.adam(epsilon_placement="outside")
+    one = torch.ones(3)
+    assert rule.combine(one, torch.tensor([torch.nan, torch.inf, -1.0]), one).isnan().tolist() == [
+        True,
+        False,
+        True,
+    ]
 
 
 def bias_of_adam(beta1: float, beta2: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,6 +182,85 @@ def test_interpolated_memory_equals_the_plain_sum(n):
             plain = (w[:-1, None] * since)[batch::4].sum(0)
             ours = reached.coefficients[index, batch] @ directions[reached.steps]
             torch.testing.assert_close(ours, plain, rtol=1e-9, atol=0)
+
+
+def linear(*slopes: tuple[float, ...]) -> list[ab.losses.Loss]:
+    """Losses of constant gradient and unequal curvature at zero."""
+
+    def one(curvature: float, slope: Tensor) -> ab.losses.Loss:
+        return lambda theta: slope @ theta + curvature * theta @ theta / 2
+
+    return [one(1.0 + k, torch.tensor(slope).double()) for k, slope in enumerate(slopes)]
+
+
+def memory_terms(rule, losses, theta, n):
+    """How far back each moment looks to each batch, and over how many steps U was evaluated."""
+    batches = flows._Batches(rule, losses, theta, n, derivatives=False)
+    return batches._displacements(0.0), len(batches._past()[0].steps)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.signum(beta1=0.99),
+        rules.signum(beta1=0.999, epsilon=1e-12),
+        rules.lion(beta1=0.5, beta2=0.997),
+        rules.adam(beta1=0.99, beta2=0.0),
+    ],
+    ids=["signum", "sharp signum", "lion", "adam"],
+)
+@pytest.mark.parametrize("n", [100, 151, 1000, 9000])
+def test_a_moment_that_crosses_zero_is_followed_as_the_plain_sum_does(monkeypatch, rule, n):
+    losses = linear((1.0, 1.0, 1.0), (-1.025, -1.003, -1.0003))
+    origin = torch.zeros(3).double()
+    found, nodes = memory_terms(rule, losses, origin, n)
+    memory.history.cache_clear()
+    monkeypatch.setattr(memory, "EXACT_CYCLES", 10**9)
+    plain, steps = memory_terms(rule, losses, origin, n)
+    memory.history.cache_clear()
+    assert nodes <= min(steps, 1000)
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-11 * float(plain.abs().max()))
+
+
+def test_the_correction_of_signum_follows_a_crossing():
+    rule, losses = rules.signum(beta1=0.99), linear((1.0,), (-1.025,))
+    _, f1 = minibatch_drift(rule, losses, torch.zeros(1).double(), 100)
+    close(ab.correction(rule, losses, torch.zeros(1).double(), 1.0, n=100), f1)
+    rows = torch.tensor([[0.0], [0.001], [-0.01]]).double()
+    each = torch.stack([ab.correction(rule, losses, row, 1.0, n=100) for row in rows])
+    close(ab.correction(rule, losses, rows, 1.0, n=100), each)
+
+
+@pytest.mark.parametrize("rule", [rules.adam(beta2=0.99), rules.signum(beta1=0.9), rules.lion()])
+def test_once_settled_the_drift_is_that_of_the_step_that_stands_for_all(rule):
+    settled = memory.settled_step(rule.decays, 3)
+    for n in (settled, settled + 1, settled + 5, settled * 7 + 2):
+        stands = memory.recurring_step(n, rule.decays, 3)
+        assert settled <= stands < settled + 3
+        assert (n - stands) % 3 == 0
+        one, other = (memory.history(step, rule.decays, 3) for step in (n, stands))
+        assert torch.equal(one.coefficients, other.coefficients)
+        assert torch.equal(one.node_weights, other.node_weights)
+        assert torch.equal(*(memory.weights(step, rule.decays, 3) for step in (n, stands)))
+
+
+def test_the_weights_of_the_past_are_the_same_to_the_last_bit():
+    first, second = (memory.history.__wrapped__(5000, (0.9, 0.999), 3) for _ in range(2))
+    assert torch.equal(first.coefficients, second.coefficients)
+
+
+def test_the_leading_order_flow_needs_no_past(monkeypatch):
+    monkeypatch.setattr(memory, "history", None)
+    flow = ab.leading_order_flow(rules.adam(beta2=0.99), BATCHES)
+    assert torch.isfinite(flow(PLACE, 1000)).all()
+
+
+def test_a_settled_flow_looks_the_past_up():
+    flow = ab.modified_flow(rules.adam(beta2=0.99), BATCHES[:3], H)
+    memory.history.cache_clear()
+    for n in range(10**6, 10**6 + 30):
+        flow(PLACE, n)
+    assert memory.history.cache_info().misses == 3
 
 
 def test_minibatch_cost_does_not_grow_with_n():

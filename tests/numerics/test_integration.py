@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,6 +132,30 @@ def test_in_a_batch_the_others_go_on():
     torch.testing.assert_close(path[:, 1], ab.iterate(rule, LOSS, starts[1], 0.1, 60))
 
 
+@pytest.mark.parametrize("method", ["rk4", "dop853"])
+def test_a_start_that_requires_grad_leaves_no_graph(method):
+    start = START.clone().requires_grad_()
+    h = torch.full((2, 1), 0.01, dtype=torch.float64, requires_grad=True)
+    flow = ab.modified_flow(ADAM, LOSS, 0.01)
+    for path in (
+        ab.iterate(ADAM, LOSS, start, 0.01, 5),
+        ab.iterate(ADAM, LOSS, start.repeat(2, 1), h, 5),
+        ab.integrate(flow, start, 0.01, 5, method),
+        ab.correction(ADAM, LOSS, start, 0.01),
+    ):
+        assert not path.requires_grad
+    torch.testing.assert_close(
+        ab.integrate(flow, start, 0.01, 5, method), ab.integrate(flow, START, 0.01, 5, method)
+    )
+
+
+def test_numpys_integers_count_as_well():
+    path = ab.iterate(ADAM, LOSS, START, 0.01, np.int64(4), every=np.int64(2))
+    torch.testing.assert_close(path, ab.iterate(ADAM, LOSS, START, 0.01, 4, every=2))
+    flow = ab.modified_flow(ADAM, LOSS, 0.01, n=np.int64(3))
+    assert ab.integrate(flow, START, 0.01, np.int64(2), substeps=np.int64(2)).shape == (3, 2)
+
+
 def _order(loss=LOSS, start=START, step_sizes=(0.01, 0.005), horizon=0.1):
     return ab.observed_order(ADAM, loss, start, horizon, list(step_sizes))
 
@@ -174,9 +199,81 @@ def _order(loss=LOSS, start=START, step_sizes=(0.01, 0.005), horizon=0.1):
             lambda: ab.observed_order(rules.gradient_descent(), LOSS, START, 10.0, [0.5, 0.25]),
             "diverged at step",
         ),
+        (lambda: _order(step_sizes=(0.01, 0.01)), "[0.01, 0.01]: must differ from one another"),
+        (lambda: _order(horizon=torch.nan), "horizon = nan: must be > 0 and finite"),
+        (lambda: _order(horizon=torch.inf), "horizon = inf: must be > 0 and finite"),
+        (lambda: _order(horizon=0.0), "horizon = 0.0: must be > 0 and finite"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, 2.0), "n_steps = 2.0: must be an integer"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, True), "n_steps = True: must be an integer"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, 4, every=2.0), "every = 2.0: must be an int"),
+        (lambda: ab.iterate(ADAM, LOSS, START, 0.1, 4, every=0), "every = 0: must be an integer"),
+        (lambda: ab.iterate(ADAM, LOSS, START, "0.1", 4), "h = '0.1': must be a number"),
+        (lambda: ab.iterate(rules.adam, LOSS, START, 0.1, 4), "must be an UpdateRule"),
+        (lambda: ab.iterate(ADAM, None, START, 0.1, 4), "loss = None: must be a function"),
+        (lambda: ab.integrate(LOSS, START, 0.1, 4), "must be a Flow"),
+        (lambda: _integrate(substeps=1.5), "substeps = 1.5: must be an integer"),
+        (lambda: _integrate(substeps=2, method="dop853"), "substeps = 2: must be 1 for dop853"),
+        (
+            lambda: ab.integrate(ab.memoryless(ADAM, LOSS, 0.1), START, 0.1, 5, substeps=4),
+            "substeps = 4: must be 1 for the memoryless iteration",
+        ),
     ],
 )
 def test_bad_input_is_refused(call, words):
     with pytest.raises(ConfigError) as error:
         call()
     assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def _integrate(**options):
+    return ab.integrate(ab.modified_flow(ADAM, LOSS, 0.1), START, 0.1, 5, **options)
+
+
+@pytest.mark.parametrize("n", [-1, -5, 2.5, "steps", True])
+def test_a_step_that_is_none_is_refused(n):
+    for make in (
+        lambda: ab.correction(ADAM, LOSS, START, 0.1, n=n),
+        lambda: ab.modified_flow(ADAM, LOSS, 0.1, n=n),
+        lambda: ab.memoryless(ADAM, [LOSS, LOSS], 0.1, n=n),
+    ):
+        with pytest.raises(ConfigError, match=rf"^n = {n!r}: must be an integer >= 0"):
+            make()
+
+
+PAIR, TRIPLE = (torch.full((b, 1), 0.1, dtype=torch.float64) for b in (2, 3))
+STARTS = START.repeat(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "start", "h", "words"),
+    [
+        (ADAM, STARTS, PAIR[:, 0], "h.shape = (2,): must be (B, 1)"),
+        (ADAM, START, PAIR[:, 0], "h.shape = (2,): must be (B, 1)"),
+        (ADAM, START, PAIR.T, "h.shape = (1, 2): must be (B, 1)"),
+        (ADAM, START, PAIR, "h.shape = (2, 1): does not go with theta0 (2,)"),
+        (ADAM, STARTS, TRIPLE, "h.shape = (3, 1): does not go with theta0 (2, 2)"),
+        (rules.adam(beta1=TRIPLE), START, 0.1, "decay.shape = (3, 1): does not go with theta0"),
+        (rules.adam(beta2=TRIPLE), STARTS, 0.1, "decay.shape = (3, 1): does not go with theta0"),
+        (rules.adam(epsilon=TRIPLE), START, 0.1, "rule = 'adam': does not go with theta0 (2,)"),
+        (rules.adam(epsilon=TRIPLE), STARTS, 0.1, "rule = 'adam': does not go with theta0"),
+    ],
+)
+def test_a_shape_that_goes_with_no_trajectory_is_refused(rule, start, h, words):
+    for call in (
+        lambda: ab.iterate(rule, LOSS, start, h, 2),
+        lambda: ab.integrate(ab.leading_order_flow(rule, LOSS), start, h, 2),
+        lambda: ab.integrate(ab.modified_flow(rule, LOSS, h), start, 0.1, 2),
+        lambda: ab.correction(rule, LOSS, start, h),
+    ):
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert words in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_step_size_may_be_a_tensor_of_one_number():
+    one = torch.tensor(0.1, dtype=torch.float64)
+    torch.testing.assert_close(
+        ab.iterate(ADAM, LOSS, START, one, 3), ab.iterate(ADAM, LOSS, START, 0.1, 3)
+    )

@@ -30,6 +30,35 @@ def test_a_network_as_a_function_of_one_vector(digits):
     torch.testing.assert_close(torch.func.grad(loss)(theta), gradient, rtol=1e-10, atol=1e-14)
 
 
+class _Attention(torch.nn.Module):
+    """Attention over the rows of an image, by torch's function or written out."""
+
+    def __init__(self, *, written_out: bool) -> None:
+        super().__init__()
+        self.mix, self.head = torch.nn.Linear(8, 24), torch.nn.Linear(8, 10)
+        self.written_out = written_out
+
+    def forward(self, images):
+        query, key, value = self.mix(images).chunk(3, dim=-1)
+        if self.written_out:
+            attended = torch.softmax(query @ key.mT / 8**0.5, -1) @ value
+        else:
+            attended = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.head(attended.squeeze(1).mean(-2))
+
+
+def test_a_flow_passes_through_torchs_attention(digits):
+    images, labels = digits.standardised(digits.train_images[:8], torch.float64), range(8)
+    found = []
+    for written_out in (False, True):
+        torch.manual_seed(0)
+        module = _Attention(written_out=written_out)
+        loss = ab.losses.network(module, images, torch.tensor(labels))
+        theta = ab.losses.parameter_vector(module)
+        found.append(ab.correction(ab.rules.adam(epsilon=1e-2), loss, theta, 0.1))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.soak
 def test_observed_orders_on_the_network(digits):
     reports = [netflow.order(SETTINGS, digits, label) for label in SETTINGS.orders]

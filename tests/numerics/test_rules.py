@@ -141,6 +141,10 @@ def test_a_rule_of_ones_own_by_name():
         (lambda: rules.make_rule("math:pi"), "must name a function"),
         (lambda: ab.UpdateRule(moments=[], combine=my_rule), "at least one moment"),
         (lambda: ab.UpdateRule(moments=[(0.5, abs)], combine=None), "combine = None"),
+        (lambda: ab.UpdateRule(moments=[0.9], combine=my_rule), "moments = 0.9: must be a Moment"),
+        (lambda: ab.UpdateRule(moments=0.9, combine=my_rule), "moments = 0.9: must be a list"),
+        (lambda: ab.UpdateRule(moments=[(0.9, abs, 1)], combine=my_rule), "a pair (decay, phi)"),
+        (lambda: ab.UpdateRule(moments=[(0.9, 2)], combine=my_rule), "phi = 2: must be a function"),
     ],
 )
 def test_bad_rules_are_refused(make, words):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +55,28 @@ def test_values_are_stored_in_their_canonical_type():
     assert outer.table == {"a": Inner(size=4)}
 
 
+def test_numpys_scalars_are_stored_as_pythons():
+    given = {"share": np.float64(0.25), "count": np.int64(3), "flag": np.bool_(True)}
+    given |= {"values": np.array([1, 2]), "steps": np.array([3, 4]), "kind": np.str_("y")}
+
+    outer = Outer(**given, inner={"size": np.uint8(5)}, table={"a": {"size": np.int32(6)}})
+
+    python = {"share": 0.25, "count": 3, "flag": True, "values": [1, 2], "steps": [3, 4]}
+    assert outer == Outer(**python, kind="y", inner={"size": 5}, table={"a": {"size": 6}})
+    kept = (outer.share, outer.count, outer.flag, outer.values[0], outer.steps[0], outer.kind)
+    assert [type(value) for value in kept] == [float, int, bool, float, int, str]
+    assert type(outer.inner.size) is int
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"count": np.bool_(True)}, "count = np.True_: must be an integer"),
+        ({"count": np.float64(2.0)}, "count = np.float64(2.0): must be an integer"),
+        ({"share": np.bool_(False)}, "share = np.False_: must be a number"),
+        ({"share": np.float32("nan")}, "share = np.float32(nan): must be a finite number"),
+        ({"flag": np.int64(1)}, "flag = np.int64(1): must be true or false"),
+        ({"flag": np.array([True])}, "flag = array([ True]): must be true or false"),
         ({"name": "alpa"}, "name = 'alpa': must be one of alpha, beta (did you mean alpha?)"),
         ({"name": 3}, "name = 3: must be a string"),
         ({"kind": "z"}, "kind = 'z': must be one of x, y"),

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from project_folder import ROOT, SWEEPS, adambias, changed, make_project, smoke_text
 
-from adambias.config import TRIAL_FIELDS, Grid, Resources, Trial, load_params
+from adambias import rules
+from adambias.config import RULE_NAMES, TRIAL_FIELDS, Grid, Resources, Trial, load_params
 from adambias.errors import ConfigError
 
 REGIMES = "axes: {beta2: [0.9, 0.999], beta1: [0.0, 0.9]}"
@@ -276,6 +280,50 @@ def test_a_trial_checks_itself():
         Trial(h=1e-3, epochs=1, rule="sdg")
 
     assert Trial(h=1e-3, epochs=1, rule="own.rules:make").rule == "own.rules:make"
+
+
+def test_a_trial_of_numpys_numbers_is_the_trial_of_pythons():
+    trial = Trial(h=np.float64(1e-3), epochs=np.int64(3), seed=np.int32(1), beta1=np.float64(0.5))
+
+    assert trial == Trial(h=1e-3, epochs=3, seed=1, beta1=0.5)
+    assert json.dumps(dataclasses.asdict(trial))
+
+
+@pytest.mark.parametrize("rule", RULE_NAMES)
+def test_a_weight_decay_that_would_be_lost_is_refused(rule):
+    takes_it = "weight_decay" in inspect.signature(getattr(rules, rule)).parameters
+    if takes_it:
+        assert Trial(h=1e-3, epochs=1, rule=rule, weight_decay=0.1).weight_decay == 0.1
+    else:
+        with pytest.raises(ConfigError, match=rf"^weight_decay = 0\.1: must be 0 for {rule}"):
+            Trial(h=1e-3, epochs=1, rule=rule, weight_decay=0.1)
+
+
+def test_adamw_needs_a_weight_decay_and_a_rule_of_ones_own_may_have_one():
+    with pytest.raises(ConfigError, match=r"^weight_decay = 0\.0: must be > 0 for adamw"):
+        Trial(h=1e-3, epochs=1, rule="adamw")
+    with pytest.raises(ConfigError, match=r"^weight_decay = 0\.1: must be 0 for adam: "):
+        Trial(h=1e-3, epochs=1, rule="adamw", weight_decay=0.1).replace(rule="adam")
+
+    assert Trial(h=1e-3, epochs=1, rule="own.rules:make", weight_decay=0.1).weight_decay == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 10}, "batch_size = 10: must be left out where correction_every is set"),
+        ({"blocks": "shuffled"}, "blocks = 'shuffled': must be 'fixed' where correction_every"),
+        ({"bias_correction": False}, "bias_correction = False: must be true where correction_ev"),
+    ],
+)
+def test_a_correction_is_measured_only_where_gradient_memory_and_hessian_are_of_one_loss(
+    changes, message
+):
+    assert Trial(h=1e-3, epochs=1, **changes).correction_every == 0
+    with pytest.raises(ConfigError) as caught:
+        Trial(h=1e-3, epochs=1, correction_every=2, **changes)
+
+    assert str(caught.value).startswith(message)
 
 
 def test_a_grid_is_the_product_of_its_axes_less_exclusions_plus_further_trials():

@@ -15,7 +15,7 @@ import adambias as ab
 from adambias.config import DatasetSpec
 from adambias.data import prepare, read_manifest
 from adambias.errors import ConfigError, DataError
-from adambias.images import list_images
+from adambias.images import list_images, read_images
 
 
 def test_digits_split_is_stratified_disjoint_and_complete(digits):
@@ -207,6 +207,43 @@ def test_an_image_tree_without_splits_is_split(tmp_path):
     assert len(data.test_labels) == 4
     with pytest.raises(ConfigError, match="train_size"):
         ab.load_dataset("y", path=tmp_path / "t", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tree", "pictures.zip"])
+@pytest.mark.parametrize("seed", range(4))
+def test_one_coloured_image_makes_the_whole_folder_coloured(tmp_path, name, seed):
+    files = {f"grey/{i}.png": _png(10 * i, "L") for i in range(5)}
+    files |= {f"mixed/{i}.png": _png(100 + i, "L") for i in range(4)}
+    files["mixed/4.png"] = _png((1, 2, 3))
+    path = _write(tmp_path / name, files)
+    # Whether the coloured image is among the four that are wanted depends on the seed.
+    data = ab.load_dataset(
+        "x", path=path, train_size=4, test_size=2, seed=seed, root=tmp_path / str(seed)
+    )
+    assert data.train_images.shape == (4, 3, 8, 8)
+    everything = torch.cat([data.train_images, data.test_images])
+    bright = everything[everything[:, 0, 0, 0] != 1]
+    assert torch.equal(bright, bright[:, :1].expand_as(bright))
+
+
+def test_every_image_is_read_before_a_folder_counts_as_grey(tmp_path):
+    path = _write(tmp_path / "t", {"a/0.png": _png(1, "L"), "b/1.png": _png((1, 2, 3))})
+    assert read_images(path, list_images(path)[:1]).shape == (1, 3, 8, 8)
+    assert read_images(path, list_images(path)[1:])[0, :, 0, 0].tolist() == [1, 2, 3]
+    both = read_images(path, list_images(path))
+    assert both[:, :, 0, 0].tolist() == [[1, 1, 1], [1, 2, 3]]
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "PNG"), ("I", "TIFF"), ("F", "TIFF")])
+def test_pixels_of_more_than_8_bits_are_refused(tmp_path, mode, suffix):
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8), 40_000).save(buffer, suffix)
+    files = {f"a/0.{suffix.lower()}": buffer.getvalue(), "a/1.png": _png(1, "L")}
+    path = _write(tmp_path / "t", files)
+    for wanted in list_images(path), list_images(path)[1:]:
+        with pytest.raises(DataError, match=rf"a/0\.\w+ has pixels of mode {mode}") as error:
+            read_images(path, wanted)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["../escape.png", "/absolute/cat/1.png"])

@@ -168,3 +168,9 @@ def test_a_closure_and_a_negative_step_size():
     assert parameter.item() == 0.5
     with pytest.raises(ConfigError, match="lr = -1"):
         RuleOptimizer([parameter], rules.gradient_descent(), -1)
+
+
+@pytest.mark.parametrize("rule", ["adam", rules.adam, None])
+def test_what_is_no_rule_is_refused(rule):
+    with pytest.raises(ConfigError, match=r"^rule = .*: must be an UpdateRule"):
+        RuleOptimizer([torch.nn.Parameter(torch.ones(1))], rule, 0.01)

@@ -287,12 +287,11 @@ def test_bad_combinations_are_refused(few_digits, quick):
         ab.train(quick(dataset="cifar10"), few_digits)
     with pytest.raises(ConfigError, match="ghost_batch_size = 39"):
         ab.train(quick(ghost_batch_size=39), few_digits)
-    with pytest.raises(ConfigError, match="bias_correction"):
-        ab.train(quick(bias_correction=False, correction_every=2), few_digits)
 
 
-def test_hessian_vector_product_is_the_derivative_of_the_gradient(few_digits, quick):
-    trial = quick(precision="fp64", activation="gelu", ghost_batch_size=15)
+@pytest.mark.parametrize("model", ["resnet8", "vit_small"])
+def test_hessian_vector_product_is_the_derivative_of_the_gradient(few_digits, quick, model):
+    trial = quick(model=model, precision="fp64", activation="gelu", ghost_batch_size=15)
     objective = Objective(trial, few_digits, CPU)
     generator = torch.Generator().manual_seed(0)
     vector = torch.randn(objective.parameters, generator=generator, dtype=torch.float64)
@@ -320,8 +319,23 @@ def test_correction_matches_on_a_smooth_network(digits, quick):
     assert set(CORRECTION_COLUMNS) < set(training.history().columns)
 
 
-def test_measuring_the_correction_does_not_change_the_training(few_digits, quick):
-    plain = _records(quick(bn_statistics="running"), few_digits)
-    measured = _records(quick(bn_statistics="running", correction_every=2), few_digits)
+@pytest.mark.parametrize("changes", [{}, {"model": "vit_small", "epochs": 3}])
+def test_measuring_the_correction_does_not_change_the_training(few_digits, quick, changes):
+    trial = quick(bn_statistics="running", **changes)
+    plain = _records(trial, few_digits)
+    measured = _records(trial.replace(correction_every=2), few_digits)
+    assert measured[2].correction_norm_ratio > 0
     absent = dict.fromkeys(CORRECTION_COLUMNS)
     assert [dataclasses.replace(r, **absent) for r in measured] == plain
+
+
+def test_the_correction_is_measured_with_epsilon_outside_where_gradients_vanish(few_digits, quick):
+    trial = quick(epsilon_placement="outside", epsilon=1e-3, correction_every=1, epochs=3)
+    training = ab.train(trial, few_digits, device="cpu")
+    records = list(training)
+    # Pixels that are dark in every image, and dead units, have a gradient of exactly zero.
+    objective = Objective(trial, few_digits, CPU)
+    objective.gradient()
+    assert (objective.flat.grad == 0).any()
+    assert all(-1 <= record.correction_cosine <= 1 for record in records[1:])
+    assert all(record.correction_norm_ratio > 0 for record in records[1:])

@@ -23,6 +23,7 @@ RULE_NAMES = (
     "lion",
     "signum",
 )
+WITH_WEIGHT_DECAY = ("adamw", "lion")
 MODEL_NAMES = (
     "resnet8",
     "resnet14",
@@ -52,7 +53,8 @@ class Trial:
     h : float
         Step size.
     beta1, beta2, epsilon, epsilon_placement, bias_correction, weight_decay
-        Hyperparameters of the rule (the paper's beta, rho, epsilon; equation 2.1).
+        Hyperparameters of the rule (the paper's beta, rho, epsilon; equation 2.1). A weight decay
+        above 0 is for the rules that have one, and adamw needs one.
     epochs : int
         Number of recorded epochs; with full batches also the number of steps.
     seed : int
@@ -70,7 +72,8 @@ class Trial:
     bn_statistics : {"exact", "running"}
         Statistics BatchNorm evaluates with: exact over the training images, or running averages.
     correction_every : int
-        Epochs between measurements of the memory correction on the network; 0 is never.
+        Epochs between measurements of the memory correction on the network; 0 is never. It needs
+        the full batch in fixed blocks, and bias correction.
     """
 
     dataset: str = "digits"
@@ -100,6 +103,33 @@ class Trial:
         if ":" not in self.rule and self.rule not in RULE_NAMES:
             allowed = f"{choose_from(RULE_NAMES, self.rule)}, or package.module:factory"
             raise ConfigError("rule", self.rule, allowed)
+        self._refuse_lost_weight_decay()
+        if self.correction_every:
+            self._refuse_unmeasurable_correction()
+
+    def _refuse_lost_weight_decay(self) -> None:
+        """Refuse what would train one rule's steps under another rule's key."""
+        if self.rule == "adamw" and self.weight_decay == 0:
+            allowed = "must be > 0 for adamw, which without it is adam: take rule = 'adam'"
+            raise ConfigError("weight_decay", self.weight_decay, allowed)
+        takes_it = ":" in self.rule or self.rule in WITH_WEIGHT_DECAY
+        if self.weight_decay and not takes_it:
+            allowed = f"must be 0 for {self.rule}: only {' and '.join(WITH_WEIGHT_DECAY)} have one"
+            raise ConfigError("weight_decay", self.weight_decay, allowed)
+
+    def _refuse_unmeasurable_correction(self) -> None:
+        """Refuse a correction whose gradient, memory and Hessian are of different losses."""
+        if not self.bias_correction:
+            raise ConfigError(
+                "bias_correction", False, "must be true where correction_every is set"
+            )
+        if self.batch_size is not None:
+            allowed = "must be left out where correction_every is set: the law is the full batch's"
+            raise ConfigError("batch_size", self.batch_size, allowed)
+        if self.blocks != "fixed":
+            raise ConfigError(
+                "blocks", self.blocks, "must be 'fixed' where correction_every is set"
+            )
 
     def replace(self, **changes: Any) -> Trial:
         """Return a copy with some fields changed."""
