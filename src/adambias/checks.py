@@ -143,6 +143,17 @@ def integer(key: str, value: Any, at_least: int) -> int:
     return number
 
 
+def convert_field(cls: type, name: str, value: Any, key: str) -> Any:
+    """Return ``value`` as the field ``name`` of a dataclass holds it; ``key`` names it in errors.
+
+    Raises
+    ------
+    ConfigError
+        If it is of the wrong type or out of its range.
+    """
+    return convert(_hints(cls)[name], value, key)
+
+
 def convert(hint: Any, value: Any, key: str) -> Any:
     """Return ``value`` as the type ``hint`` asks for, or raise :class:`ConfigError`."""
     origin = get_origin(hint)

@@ -350,6 +350,19 @@ def test_an_exclusion_sees_every_field_of_a_trial():
     assert [t.seed for t in grid.expand({"h": 2e-3, "epochs": 5})] == [0, 1]
 
 
+def test_what_is_excluded_need_not_be_a_valid_trial():
+    """AdamW without weight decay is refused, and Adam with one."""
+    grid = Grid(
+        axes={"rule": ["adam", "adamw"], "weight_decay": [0.0, 0.1]},
+        exclude=[{"rule": "adamw", "weight_decay": 0}, {"rule": "adam", "weight_decay": 0.1}],
+    )
+    needed = {"h": 1e-3, "epochs": 5}
+
+    grid.check(needed)
+    found = [(t.rule, t.weight_decay) for t in grid.expand(needed)]
+    assert found == [("adam", 0.0), ("adamw", 0.1)]
+
+
 def test_a_horizon_sets_the_epochs():
     grid = Grid(axes={"h": [1e-3, 2e-3, 3e-3, 1]}, horizon=0.3)
 

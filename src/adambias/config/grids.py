@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from adambias.checks import AtLeastOne, Positive, Range, build, validate
+from adambias.checks import AtLeastOne, Positive, Range, build, convert_field, validate
 from adambias.config.trial import TRIAL_FIELDS, Trial
 from adambias.errors import ConfigError, choose_from
 
@@ -80,24 +80,31 @@ class Grid:
         places = {name: f"base.{name}" for name in self.base} | {n: f"axes.{n}" for n in first}
         for name, values in self.axes.items():
             for value in values:
-                self._trial({**defaults, **self.base, **first, name: value}, places)
+                point = {**defaults, **self.base, **first, name: value}
+                if not self._excludes(point):
+                    self._trial(point, places)
         for i, entry in enumerate(self.trials):
             places = {n: f"base.{n}" for n in self.base} | {n: f"trials[{i}].{n}" for n in entry}
             self._trial({**defaults, **self.base, **entry}, places)
         for i, entry in enumerate(self.exclude):
-            places = {name: f"exclude[{i}].{name}" for name in entry}
-            self._trial({**defaults, **self.base, **first, **entry}, places)
+            for name, value in entry.items():
+                convert_field(Trial, name, value, f"exclude[{i}].{name}")
 
     def expand(self, defaults: Mapping[str, Any]) -> Iterator[Trial]:
         """Yield the trials, in the order of the axes; a trial met twice is yielded twice."""
         if self.axes:
             for values in itertools.product(*self.axes.values()):
-                point = dict(zip(self.axes, values, strict=True))
-                trial = self._trial({**defaults, **self.base, **point}, {})
-                if not any(_matches(trial, entry) for entry in self.exclude):
-                    yield trial
+                varied = dict(zip(self.axes, values, strict=True))
+                point = {**defaults, **self.base, **varied}
+                if not self._excludes(point):
+                    yield self._trial(point, {})
         for entry in self.trials:
             yield self._trial({**defaults, **self.base, **entry}, {})
+
+    def _excludes(self, point: Mapping[str, Any]) -> bool:
+        """Tell whether a combination is left out, before it is built: it may be no valid trial."""
+        values = TRIAL_FIELDS | dict(point)
+        return any(entry.items() <= values.items() for entry in self.exclude)
 
     def _trial(self, values: Mapping[str, Any], places: Mapping[str, str]) -> Trial:
         values = dict(values)
@@ -115,10 +122,6 @@ class Grid:
         except ConfigError as error:
             key = places.get(error.key, f"trial.{error.key}")
             raise ConfigError(key, error.value, error.allowed) from None
-
-
-def _matches(trial: Trial, entry: Mapping[str, Any]) -> bool:
-    return all(getattr(trial, name) == value for name, value in entry.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,4 +136,5 @@ class Trial:
         return dataclasses.replace(self, **changes)
 
 
-TRIAL_FIELDS = tuple(f.name for f in dataclasses.fields(Trial))
+TRIAL_FIELDS = {f.name: f.default for f in dataclasses.fields(Trial)}
+"""Every field of a trial, with its default."""
