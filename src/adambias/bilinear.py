@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adambias import losses, rules
 from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty, Table1
+from adambias.derivatives import gradient_of
 from adambias.errors import ConfigError, choose_from
 from adambias.flows import Losses, correction, gradient, leading_order_flow, modified_flow
 from adambias.integration import integrate, iterate, observed_order
@@ -326,7 +327,7 @@ def _candidates(
 
 
 def _compare(bias: Tensor, norm: Any, theta: Tensor) -> dict[str, float]:
-    direction = torch.func.grad(lambda v: norm(v).sum())(theta)
+    direction = gradient_of(lambda v: norm(v).sum(), theta)
     product, square = (bias * direction).sum(), (direction * direction).sum()
     cosine = product / (bias.norm() * direction.norm())
     return {"cosine": float(cosine), "coefficient": float(product / square)}

@@ -15,16 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import vmap
 
 from adambias import memory
 from adambias.checks import integer
-from adambias.derivatives import derivative, pullback
+from adambias.derivatives import derivative, gradient_of, pullback
 from adambias.errors import ConfigError
 from adambias.losses import Loss
 from adambias.rules import Moment, UpdateRule, identity, require_rule
@@ -159,7 +160,7 @@ def correction(
 
 def gradient(loss: Loss, theta: Tensor) -> Tensor:
     """Return the gradient at ``theta``, ``(p,)`` or one row per trajectory, ``(B, p)``."""
-    return grad(_total(loss, theta))(theta)
+    return gradient_of(_total(loss, theta), theta)
 
 
 def as_losses(loss: Losses) -> tuple[Loss, ...]:
@@ -272,7 +273,7 @@ def _full_batch_drift(
     rule: UpdateRule, loss: Loss, theta: Tensor, n: int | None, half: float
 ) -> tuple[Tensor, Tensor]:
     """Return f0 and f1 from one gradient and one Hessian-vector product."""
-    g, hessian_product = pullback(grad(_total(loss, theta)), theta)
+    g, hessian_product = pullback(partial(gradient_of, _total(loss, theta)), theta)
     f0 = -_direction(rule, g, theta)
     (curvature,) = hessian_product(f0)
     ages = [memory.mean_age(decay, n) for decay in rule.decays]
@@ -303,7 +304,8 @@ class _Batches:
         self.step = (n, rule.decays, len(losses))
         seen = losses[: n + 1]
         self.weights = memory.weights(*self.step)[:, : len(seen)].to(theta)
-        slope, places = grad(_sum_of_batches(seen, theta)), theta.expand(len(seen), *theta.shape)
+        slope = partial(gradient_of, _sum_of_batches(seen, theta))
+        places = theta.expand(len(seen), *theta.shape)
         if derivatives:
             self.gradients, self.hessian_products = pullback(slope, places)
         else:

@@ -232,8 +232,9 @@ class Objective:
             for images, labels in self._training_blocks(None):
                 loss, _ = self._loss(images, labels)
                 grads = torch.autograd.grad(loss, parameters, create_graph=True)
-                slopes = torch.autograd.grad(grads, parameters, direction)
-                torch._foreach_add_(parts, slopes)
+                # A scalar: torch loads its symbolic algebra before a product with a cotangent.
+                along = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)])
+                torch._foreach_add_(parts, torch.autograd.grad(along.sum(), parameters))
         return product.div_(self.size)
 
     @contextmanager
