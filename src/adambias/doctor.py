@@ -130,8 +130,6 @@ def _check_cluster(params: Params) -> Iterator[str]:
                 )
         yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
         return
-    if address != "auto":
-        _reach(address if "://" in address else f"ray://{address}", "RAY_ADDRESS", 6379)
     yield f"RAY_ADDRESS = {address}: {_joined(address, params)}"
 
 

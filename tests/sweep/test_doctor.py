@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from processes import sweep_of
 
 from adambias import doctor, sweep
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.errors import AdambiasError
+from adambias.errors import AdambiasError, SweepError
 
 OTHER = SEMANTICS_VERSION + 1
 
@@ -64,6 +65,27 @@ def test_what_listens_and_is_no_ray_is_not_waited_for(
         said = f"RAY_ADDRESS = {address}: does not answer as Ray within 3 s: give the address"
         with pytest.raises(AdambiasError, match=re.escape(said)):
             found("cluster")
+
+
+def test_a_dead_cluster_is_refused_in_seconds_by_sweep_and_doctor(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    said = {
+        f"127.0.0.1:{port}": "cannot be joined (Connection refused): start the cluster, or unset",
+        "ray://127.0.0.1:10001": "must be host:port of the cluster's head, auto or local;",
+        "nonsense": "must be host:port of the cluster's head, auto or local;",
+        "head:port": "must be host:port of the cluster's head, auto or local;",
+    }
+    for address, reason in said.items():
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        began = time.monotonic()
+        with pytest.raises(SweepError, match=re.escape(f"RAY_ADDRESS = {address}: {reason}")):
+            sweep.run(load_params(), ["tiny"], track=False)
+        assert time.monotonic() - began < 60
+    with pytest.raises(AdambiasError, match=r"^RAY_ADDRESS = head:port: must be host:port"):
+        found("cluster")
 
 
 def test_a_ray_that_does_not_start_here_is_not_called_a_cluster(project: Path) -> None:
