@@ -24,7 +24,7 @@ from processes import (
 
 from adambias import sweep
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.errors import LedgerError, SweepError
+from adambias.errors import LedgerError, StoreError, SweepError
 from adambias.ledger import Ledger
 from adambias.plan import Plan, make_plan
 
@@ -224,6 +224,20 @@ def test_a_place_that_cannot_be_a_store_is_refused_at_once(project: Path) -> Non
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: ADAMBIAS_STORE = {project}/a_file/runs: cannot be")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_place_where_no_folder_can_be_made_is_named_with_the_mend(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAMBIAS_STORE", "/proc/adam")
+
+    with pytest.raises(StoreError) as caught:
+        run_inline("tiny")
+
+    assert str(caught.value) == (
+        "ADAMBIAS_STORE = /proc/adam: cannot be written (No such file or directory): make it "
+        "writable, free room, or give another location"
+    )
 
 
 FULL = """
