@@ -203,7 +203,7 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     from adambias.plan import make_plan
 
     params = load_params(path, scale)
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     names = list(params.scale.grids)
     confirmed = _confirm(params, names, yes)
     found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)

@@ -87,7 +87,7 @@ def _check_data(params: Params) -> Iterator[str]:
 
 
 def _check_ledger(params: Params) -> Iterator[str]:
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     ledger.initialise()
     others = ledger.of_other_semantics()
     if others:
@@ -138,8 +138,12 @@ def _joined(address: str, params: Params) -> str:
     resources = params.scale.resources
     request = (str(resources.cpus_per_trial), str(resources.gpus_per_trial))
     command = [sys.executable, "-c", _JOIN, *request]
+    # In the environment, as a URI may hold secrets and arguments can be seen by all.
+    environment = {**os.environ, "ADAMBIAS_STORE": params.store}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_SECONDS)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=JOIN_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise AdambiasError(
             f"RAY_ADDRESS = {address}: does not answer as Ray within {JOIN_SECONDS:g} s: give the "

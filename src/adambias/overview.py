@@ -53,7 +53,7 @@ def print_plan(
     slots : int, optional
         Trials at a time; as many as fit this machine otherwise.
     """
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
     shapes = {n: expected_shape(spec) for n, spec in params.scale.prepare.datasets.items()}
@@ -181,7 +181,7 @@ def describe(trial: Trial) -> str:
 
 def print_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Print one line per trial, its state and how far it is, and a line of counts."""
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     standing = _standing(plan, ledger)
     console = _console()
@@ -192,7 +192,7 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
 
 def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Show what is under way, renewed every few seconds, until every trial is finished."""
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     print_notes(plan, ledger)
     with Live(console=_console(), auto_refresh=False) as live:

@@ -69,7 +69,7 @@ def run(
         If the sweep was interrupted, by SIGINT or SIGTERM.
     """
     names = list(names)
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, confirmed=confirmed)
     if plan.pending:
         own = {job.key for job in plan.jobs}
@@ -195,7 +195,7 @@ def _mirror(
     grids = params.scale.grids
     views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
     uri = tracking.tracking_uri(params.root)
-    return tracking.mirror_views(ledger, params.name, views, uri=uri)
+    return tracking.mirror_views(ledger, params.name, views, uri=uri, root=params.root)
 
 
 def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:

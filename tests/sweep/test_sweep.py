@@ -345,7 +345,7 @@ def test_no_to_the_question_about_many_trials_is_no_for_the_pipeline_too(project
     assert "is more than 10,000: confirm with --yes" in done.stderr
 
 
-def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
+def test_a_sweep_of_another_folder_is_kept_and_shown_in_the_stores_of_that_folder(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
@@ -357,7 +357,10 @@ def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
 
     assert done.returncode == 0, done.stderr
     assert (project / "mlflow.db").exists()
-    assert not Path("mlflow.db").exists()
+    assert not list(Path.cwd().iterdir()), "ledger and MLflow store lie beside params.yaml"
+    assert "1 done" in asked("status", "tiny", *params).stdout
+    given = asked("status", "tiny", *params, ADAMBIAS_STORE="runs").stdout
+    assert "1 pending" in given, "a relative path in the environment is of the working directory"
     again = sweep.run(load_params(project / "params.yaml"), ["tiny"], executor="inline")
     assert not again.pending
     assert not Path("mlflow.db").exists(), "it is found to be up to date there"
