@@ -156,10 +156,13 @@ def sweep(
       adambias sweep beta2 --executor inline
     """
     from adambias import sweep as sweeping
+    from adambias.overview import pipeline_notes
 
     params = load_params(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
+    for line in pipeline_notes(params, names):
+        click.echo(line, err=True)
     done = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
     counts = done.count(done.jobs)
     click.echo(f"{counts['done']} done, {counts['diverged']} diverged")

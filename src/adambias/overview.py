@@ -20,7 +20,7 @@ from adambias.config import SEMANTICS_VERSION, Params, Resources, Trial
 from adambias.data import expected_shape
 from adambias.ledger import MISSING, Job, Ledger
 from adambias.parallel import cores
-from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
+from adambias.plan import Estimate, Plan, Rates, left_out, make_plan, remaining_work
 
 ALIVE_SECONDS = 60.0
 """A trial whose last report is older than this, and than three of its epochs, is interrupted."""
@@ -70,6 +70,8 @@ def print_plan(
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
     _print_speeds(console, cost(plan.jobs))
     print_notes(plan, ledger)
+    for line in pipeline_notes(params, names):
+        console.print(line)
 
 
 def slots_here(resources: Resources) -> int:
@@ -161,6 +163,15 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         console.print(
             f"{ledger.store.where()}: {', '.join(foreign[:5])} is no trial and left alone"
         )
+
+
+def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
+    """Return a line for each grid that ``dvc repro`` leaves out."""
+    return [
+        f"grid {name}: is not in the matrix of {params.root / 'dvc.yaml'}, so dvc repro leaves it "
+        "out: add it there"
+        for name in left_out(params, names)
+    ]
 
 
 def _print_trials(console: Console, plan: Plan) -> None:

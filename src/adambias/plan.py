@@ -181,6 +181,22 @@ def make_plan(
     )
 
 
+def left_out(params: Params, names: Iterable[str]) -> list[str]:
+    """Return those of the grids that the ``dvc.yaml`` beside ``params.yaml`` does not run.
+
+    Empty if there is none, or its sweep stage is of another form.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = (params.root / "dvc.yaml").read_text(encoding="utf-8")
+        listed = YAML(typ="safe", pure=True).load(text)["stages"]["sweep"]["matrix"]["grid"]
+    except (OSError, ValueError, YAMLError, KeyError, TypeError):
+        return []
+    return [name for name in names if name not in listed] if isinstance(listed, list) else []
+
+
 def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
     by_key: dict[str, Job] = {}
     for job in jobs:

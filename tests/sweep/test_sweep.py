@@ -369,6 +369,17 @@ def test_a_sweep_of_another_folder_is_kept_and_shown_in_the_stores_of_that_folde
     assert "data digits: is not prepared as this scale asks" in shown
 
 
+def test_a_grid_that_the_pipeline_leaves_out_is_named(project: Path) -> None:
+    shutil.copy(ROOT / "dvc.yaml", project)
+    note = f"grid tiny: is not in the matrix of {project}/dvc.yaml, so dvc repro leaves it out"
+
+    assert note in asked("plan", "tiny").stdout
+    assert "dvc.yaml" not in asked("plan", "beta2").stdout
+    assert note in asked("sweep", "--no-track", "tiny", "--executor", "inline").stderr
+    (project / "dvc.yaml").write_text("stages: {sweep: {cmd: python other.py}}")
+    assert "dvc.yaml" not in asked("plan", "tiny").stdout
+
+
 @pytest.mark.parametrize("command", ["plan", "status", "sweep"])
 def test_a_million_trials_are_refused_in_a_moment_without_a_terminal(
     project: Path, command: str
