@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
-from adambias.data import prepared_digest
 from adambias.errors import AdambiasError
 from adambias.ledger import Ledger
+from adambias.plan import check_arrays, digest_of
 from adambias.stage import run_stage
 
 Check = Callable[[Params], Iterator[str]]
@@ -80,10 +78,10 @@ def _check_installation(params: Params) -> Iterator[str]:
 
 
 def _check_data(params: Params) -> Iterator[str]:
-    root = params.data_root
-    for name, spec in params.scale.prepare.datasets.items():
-        digest = prepared_digest(name, spec, root)
-        yield f"{root / name}, digest {digest[:12]}"
+    for name in params.scale.prepare.datasets:
+        digest = digest_of(params, name)
+        check_arrays(params, name)
+        yield f"{params.data_root / name}, digest {digest[:12]}"
 
 
 def _check_ledger(params: Params) -> Iterator[str]:
@@ -108,12 +106,12 @@ def _check_ledger(params: Params) -> Iterator[str]:
 
 
 def _check_tracking(params: Params) -> Iterator[str]:
-    from adambias.tracking import tracking_uri
+    from adambias.tracking import location
 
-    uri = tracking_uri(params.root)
-    if uri.startswith("http"):
-        _reach(uri, "MLFLOW_TRACKING_URI", 80)
-    yield uri
+    uri = location.tracking_uri(params.root)
+    location.refuse_unreachable(uri)
+    location.refuse_unwritable(uri)
+    yield location.shown(uri)
 
 
 def _check_cluster(params: Params) -> Iterator[str]:
@@ -164,16 +162,6 @@ def join(cpus_per_trial: str, gpus_per_trial: str) -> None:
         cpus_per_trial=float(cpus_per_trial), gpus_per_trial=float(gpus_per_trial)
     )
     run_stage(lambda: print(look_at_cluster(resources, Ledger.open().store.uri)))
-
-
-def _reach(address: str, variable: str, port: int) -> None:
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or port), timeout=5).close()
-    except OSError as error:
-        raise AdambiasError(
-            f"{variable} = {address}: does not answer ({error}): start it, or unset {variable}"
-        ) from None
 
 
 CHECKS: dict[str, Check] = {

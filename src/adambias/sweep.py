@@ -16,7 +16,7 @@ from adambias.config import Params, Resources
 from adambias.errors import StoreError, SweepError
 from adambias.ledger import Ledger
 from adambias.orders import Order, reason_of, write_failure
-from adambias.plan import Plan, make_plan
+from adambias.plan import Plan, check_arrays, make_plan
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
@@ -89,6 +89,8 @@ def _run_plan(
     params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, track: bool
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
+    for name in sorted({job.trial.dataset for job in plan.pending}):
+        check_arrays(params, name)  # here once, not by every trial
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
