@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -176,16 +176,24 @@ def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
 
 def _print_trials(console: Console, plan: Plan) -> None:
     for name, jobs in plan.grids.items():
+        swept = varying(jobs)
         for job in jobs:
-            console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial)}")
+            console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial, swept)}")
 
 
-def describe(trial: Trial) -> str:
-    """Name a trial by the fields that differ from their defaults."""
+def varying(jobs: Iterable[Job]) -> set[str]:
+    """Return the fields in which the trials differ."""
+    trials = [job.trial for job in jobs]
+    names = [field.name for field in dataclasses.fields(Trial)]
+    return {name for name in names if len({getattr(trial, name) for trial in trials}) > 1}
+
+
+def describe(trial: Trial, swept: Collection[str] = ()) -> str:
+    """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
     words = []
     for field in dataclasses.fields(Trial):
         value = getattr(trial, field.name)
-        if value != field.default:
+        if field.name in swept or value != field.default:
             words.append(f"{field.name}={value}")
     return " ".join(words)
 
@@ -262,11 +270,12 @@ def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
     for name in ("trial", "grid", "state", "epochs", "settings"):
         table.add_column(name, no_wrap=name != "settings")
     for name, jobs in plan.grids.items():
+        swept = varying(jobs)
         for job in jobs:
             if (it := standing.get(job.key)) is not None:
                 state = f"{it.state} on {it.host}" if it.state == "running" else it.state
                 epochs = f"{it.epochs}/{job.trial.epochs}"
-                table.add_row(job.key, name, state, epochs, describe(job.trial))
+                table.add_row(job.key, name, state, epochs, describe(job.trial, swept))
     return table
 
 
