@@ -214,17 +214,26 @@ def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     print_notes(plan, ledger)
-    with Live(console=_console(), auto_refresh=False) as live:
-        while True:
-            news = dict(ledger.outcomes(job.key for job in plan.pending))
-            plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
-            standing = _standing(plan, ledger)
-            busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
-            tables = [_status_table(plan, busy)] if busy else []
-            live.update(Group(*tables, _counts(standing)), refresh=True)
-            if not plan.pending:
-                return
-            time.sleep(WATCH_SECONDS)
+    console = _console()
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            _watch(plan, ledger, live)
+    finally:
+        if not console.is_terminal:  # where Live ends without a newline
+            console.print()
+
+
+def _watch(plan: Plan, ledger: Ledger, live: Live) -> None:
+    while True:
+        news = dict(ledger.outcomes(job.key for job in plan.pending))
+        plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
+        standing = _standing(plan, ledger)
+        busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
+        tables = [_status_table(plan, busy)] if busy else []
+        live.update(Group(*tables, _counts(standing)), refresh=True)
+        if not plan.pending:
+            return
+        time.sleep(WATCH_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

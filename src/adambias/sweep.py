@@ -101,8 +101,18 @@ def _run_plan(
         ahead = {job.key for job in plan.pending} - own
         board = stack.enter_context(Board(plan, title, ahead))
         orders = sorted(_orders(params, plan, ledger), key=lambda order: order.job.key in ahead)
-        _executor(executor)(orders, params.scale.resources, board)
+        try:
+            _executor(executor)(orders, params.scale.resources, board)
+        finally:
+            _end_reports(ledger, board.running)
     return board.failed
+
+
+def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
+    """Age the reports of trials that run no longer, so that nobody takes them for running."""
+    with contextlib.suppress(OSError):
+        for key, report in ledger.reports(keys):
+            ledger.save_progress(key, report | {"updated": 0.0})
 
 
 def _executor(name: Executor) -> Execute:

@@ -8,12 +8,14 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from processes import (
     ROOT,
     SECONDS,
+    Running,
     adambias,
     change,
     has_checkpoint,
@@ -98,9 +100,18 @@ def test_an_interrupted_sweep_says_so(project: Path) -> None:
     run = sweep_of(project, "tiny", "--executor", "inline")
     run.wait_for(lambda: has_checkpoint(project))
     shown = asked("status", "tiny").stdout
+    (project / "runs" / "notes.txt").write_text("watching tells of this before it begins")
+    watch = Running(project, *adambias("status", "--watch", "tiny"))
+    watch.wait_for(lambda: "notes.txt is no trial" in watch.said())
+    time.sleep(1)
+    watch.interrupt()
     run.interrupt()
 
+    assert watch.end() == 130
+    assert watch.said().splitlines()[-1] == "3 pending, 1 running"
+    assert watch.said().endswith("\n")
     assert run.end() == 130
+    assert "1 interrupted, 3 pending" in asked("status", "tiny").stdout
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
     assert "Traceback" not in run.said()
     assert not list(Path("runs").glob("*/done.json"))
@@ -116,6 +127,7 @@ def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path, executor: s
     run.process.send_signal(signal.SIGTERM)
 
     assert run.end() == 130
+    assert " running on " not in asked("status", "tiny").stdout
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
 
 
