@@ -19,7 +19,7 @@ def main() -> None:
     params = load_params()
     ahead = params.scale.grids if params.scale.resources.train_ahead else ()
     plan = sweep.run(params, [grid], ahead=ahead, confirmed=is_confirmed())
-    collect(plan, Ledger.open(), Path("results/sweeps"))
+    collect(plan, Ledger.open(params.store), Path("results/sweeps"))
 
 
 if __name__ == "__main__":

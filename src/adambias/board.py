@@ -75,6 +75,12 @@ class Board:
         else:
             self._print()
 
+    @property
+    def running(self) -> list[str]:
+        """Keys of the trials that a worker has begun and not ended."""
+        with self._lock:
+            return list(self._running)
+
     def say(self, line: str) -> None:
         """Show a line, above the table if there is one."""
         if self._live is not None:

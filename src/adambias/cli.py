@@ -15,6 +15,8 @@ from adambias.config import Params, load_params
 from adambias.errors import AdambiasError
 from adambias.stage import guard
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 GRIDS = click.argument("grids", nargs=-1, metavar="[GRID]...")
 SCALE = click.option("--scale", help="Use this scale instead of the one params.yaml names.")
 PARAMS = click.option(
@@ -124,8 +126,14 @@ def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, wat
 
     params = load_params(path, scale)
     names = _grids(params, grids)
-    show = watch_status if watch else print_status
-    show(params, names, confirmed=_confirm(params, names, yes))
+    confirmed = _confirm(params, names, yes)
+    if not watch:
+        print_status(params, names, confirmed=confirmed)
+        return
+    try:
+        watch_status(params, names, confirmed=confirmed)
+    except KeyboardInterrupt:  # the way to end it, which needs no word
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @main.command()
@@ -156,10 +164,13 @@ def sweep(
       adambias sweep beta2 --executor inline
     """
     from adambias import sweep as sweeping
+    from adambias.overview import pipeline_notes
 
     params = load_params(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
+    for line in pipeline_notes(params, names):
+        click.echo(line, err=True)
     done = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
     counts = done.count(done.jobs)
     click.echo(f"{counts['done']} done, {counts['diverged']} diverged")
@@ -203,7 +214,7 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     from adambias.plan import make_plan
 
     params = load_params(path, scale)
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     names = list(params.scale.grids)
     confirmed = _confirm(params, names, yes)
     found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
-from adambias.data import prepared_digest
 from adambias.errors import AdambiasError
 from adambias.ledger import Ledger
+from adambias.plan import check_arrays, digest_of
 from adambias.stage import run_stage
 
 Check = Callable[[Params], Iterator[str]]
@@ -80,14 +78,14 @@ def _check_installation(params: Params) -> Iterator[str]:
 
 
 def _check_data(params: Params) -> Iterator[str]:
-    root = params.data_root
-    for name, spec in params.scale.prepare.datasets.items():
-        digest = prepared_digest(name, spec, root)
-        yield f"{root / name}, digest {digest[:12]}"
+    for name in params.scale.prepare.datasets:
+        digest = digest_of(params, name)
+        check_arrays(params, name)
+        yield f"{params.data_root / name}, digest {digest[:12]}"
 
 
 def _check_ledger(params: Params) -> Iterator[str]:
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     ledger.initialise()
     others = ledger.of_other_semantics()
     if others:
@@ -108,12 +106,12 @@ def _check_ledger(params: Params) -> Iterator[str]:
 
 
 def _check_tracking(params: Params) -> Iterator[str]:
-    from adambias.tracking import tracking_uri
+    from adambias.tracking import location
 
-    uri = tracking_uri(params.root)
-    if uri.startswith("http"):
-        _reach(uri, "MLFLOW_TRACKING_URI", 80)
-    yield uri
+    uri = location.tracking_uri(params.root)
+    location.refuse_unreachable(uri)
+    location.refuse_unwritable(uri)
+    yield location.shown(uri)
 
 
 def _check_cluster(params: Params) -> Iterator[str]:
@@ -130,8 +128,6 @@ def _check_cluster(params: Params) -> Iterator[str]:
                 )
         yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
         return
-    if address != "auto":
-        _reach(address if "://" in address else f"ray://{address}", "RAY_ADDRESS", 6379)
     yield f"RAY_ADDRESS = {address}: {_joined(address, params)}"
 
 
@@ -140,8 +136,12 @@ def _joined(address: str, params: Params) -> str:
     resources = params.scale.resources
     request = (str(resources.cpus_per_trial), str(resources.gpus_per_trial))
     command = [sys.executable, "-c", _JOIN, *request]
+    # In the environment, as a URI may hold secrets and arguments can be seen by all.
+    environment = {**os.environ, "ADAMBIAS_STORE": params.store}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=JOIN_SECONDS)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=JOIN_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise AdambiasError(
             f"RAY_ADDRESS = {address}: does not answer as Ray within {JOIN_SECONDS:g} s: give the "
@@ -162,16 +162,6 @@ def join(cpus_per_trial: str, gpus_per_trial: str) -> None:
         cpus_per_trial=float(cpus_per_trial), gpus_per_trial=float(gpus_per_trial)
     )
     run_stage(lambda: print(look_at_cluster(resources, Ledger.open().store.uri)))
-
-
-def _reach(address: str, variable: str, port: int) -> None:
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or port), timeout=5).close()
-    except OSError as error:
-        raise AdambiasError(
-            f"{variable} = {address}: does not answer ({error}): start it, or unset {variable}"
-        ) from None
 
 
 CHECKS: dict[str, Check] = {

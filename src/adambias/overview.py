@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from adambias.config import SEMANTICS_VERSION, Params, Resources, Trial
 from adambias.data import expected_shape
 from adambias.ledger import MISSING, Job, Ledger
 from adambias.parallel import cores
-from adambias.plan import Estimate, Plan, Rates, make_plan, remaining_work
+from adambias.plan import Estimate, Plan, Rates, left_out, make_plan, remaining_work
 
 ALIVE_SECONDS = 60.0
 """A trial whose last report is older than this, and than three of its epochs, is interrupted."""
@@ -53,7 +53,7 @@ def print_plan(
     slots : int, optional
         Trials at a time; as many as fit this machine otherwise.
     """
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
     shapes = {n: expected_shape(spec) for n, spec in params.scale.prepare.datasets.items()}
@@ -70,6 +70,8 @@ def print_plan(
     console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
     _print_speeds(console, cost(plan.jobs))
     print_notes(plan, ledger)
+    for line in pipeline_notes(params, names):
+        console.print(line)
 
 
 def slots_here(resources: Resources) -> int:
@@ -163,25 +165,42 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         )
 
 
+def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
+    """Return a line for each grid that ``dvc repro`` leaves out."""
+    return [
+        f"grid {name}: is not in the matrix of {params.root / 'dvc.yaml'}, so dvc repro leaves it "
+        "out: add it there"
+        for name in left_out(params, names)
+    ]
+
+
 def _print_trials(console: Console, plan: Plan) -> None:
     for name, jobs in plan.grids.items():
+        swept = varying(jobs)
         for job in jobs:
-            console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial)}")
+            console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial, swept)}")
 
 
-def describe(trial: Trial) -> str:
-    """Name a trial by the fields that differ from their defaults."""
+def varying(jobs: Iterable[Job]) -> set[str]:
+    """Return the fields in which the trials differ."""
+    trials = [job.trial for job in jobs]
+    names = [field.name for field in dataclasses.fields(Trial)]
+    return {name for name in names if len({getattr(trial, name) for trial in trials}) > 1}
+
+
+def describe(trial: Trial, swept: Collection[str] = ()) -> str:
+    """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
     words = []
     for field in dataclasses.fields(Trial):
         value = getattr(trial, field.name)
-        if value != field.default:
+        if field.name in swept or value != field.default:
             words.append(f"{field.name}={value}")
     return " ".join(words)
 
 
 def print_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Print one line per trial, its state and how far it is, and a line of counts."""
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     standing = _standing(plan, ledger)
     console = _console()
@@ -192,20 +211,29 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
 
 def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
     """Show what is under way, renewed every few seconds, until every trial is finished."""
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     print_notes(plan, ledger)
-    with Live(console=_console(), auto_refresh=False) as live:
-        while True:
-            news = dict(ledger.outcomes(job.key for job in plan.pending))
-            plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
-            standing = _standing(plan, ledger)
-            busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
-            tables = [_status_table(plan, busy)] if busy else []
-            live.update(Group(*tables, _counts(standing)), refresh=True)
-            if not plan.pending:
-                return
-            time.sleep(WATCH_SECONDS)
+    console = _console()
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            _watch(plan, ledger, live)
+    finally:
+        if not console.is_terminal:  # where Live ends without a newline
+            console.print()
+
+
+def _watch(plan: Plan, ledger: Ledger, live: Live) -> None:
+    while True:
+        news = dict(ledger.outcomes(job.key for job in plan.pending))
+        plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
+        standing = _standing(plan, ledger)
+        busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
+        tables = [_status_table(plan, busy)] if busy else []
+        live.update(Group(*tables, _counts(standing)), refresh=True)
+        if not plan.pending:
+            return
+        time.sleep(WATCH_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,11 +279,12 @@ def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
     for name in ("trial", "grid", "state", "epochs", "settings"):
         table.add_column(name, no_wrap=name != "settings")
     for name, jobs in plan.grids.items():
+        swept = varying(jobs)
         for job in jobs:
             if (it := standing.get(job.key)) is not None:
                 state = f"{it.state} on {it.host}" if it.state == "running" else it.state
                 epochs = f"{it.epochs}/{job.trial.epochs}"
-                table.add_row(job.key, name, state, epochs, describe(job.trial))
+                table.add_row(job.key, name, state, epochs, describe(job.trial, swept))
     return table
 
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
@@ -43,6 +45,8 @@ WAIT_SECONDS = 60.0
 """Seconds without a running trial after which the wait is told, and told again."""
 SCRATCH_SECONDS = 7 * 86400.0
 """Age from which Tune's own files of a sweep have no sweep any more."""
+ANSWER_SECONDS = 5.0
+"""Most seconds that the head of a cluster takes to answer for the first time."""
 PAUSE_SECONDS = 5.0
 """Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
@@ -161,7 +165,8 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
     Raises
     ------
     SweepError
-        If the cluster can never run a trial, or a node lacks the ledger or this version.
+        If there is no cluster there, it can never run a trial, or a node lacks the ledger or
+        this version.
     """
     with _connection(board.say), _scratch(orders[0].store) as scratch:
         request = _request(resources)
@@ -230,9 +235,12 @@ def _connection(say: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    address = None if address == "local" else address
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         settings |= {"include_dashboard": False, "address": "local"}
+    elif address != "auto":
+        _refuse_unreachable(address)
     say(f"joining Ray at {address}" if address else "starting Ray on this machine")
     try:
         with _sigterm_kept():
@@ -244,6 +252,24 @@ def _connection(say: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raise in seconds, where Ray would try for a quarter of an hour, if nothing listens there."""
+    parts = urlsplit(f"//{address}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if "://" in address or parts.hostname is None or port is None:
+        raise SweepError(
+            f"RAY_ADDRESS = {address}: must be host:port of the cluster's head, auto or local; a "
+            "sweep runs on a machine of the cluster, not through ray://"
+        )
+    try:
+        socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise SweepError(_no_ray(address, error.strerror or str(error))) from None
 
 
 def _no_ray(address: str | None, reason: str) -> str:

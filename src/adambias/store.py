@@ -129,9 +129,9 @@ class Store:
         """Turn the system's errors into one line that names the location and the mend."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
+            if verb == "read" and isinstance(error, FileNotFoundError):
+                raise  # that there is none is an answer
             reason = " ".join((error.strerror or str(error)).split())
             raise StoreError(
                 f"ADAMBIAS_STORE = {self.where()}: cannot be {verb} ({reason}): {mend}, or give "

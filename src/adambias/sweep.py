@@ -16,7 +16,7 @@ from adambias.config import Params, Resources
 from adambias.errors import StoreError, SweepError
 from adambias.ledger import Ledger
 from adambias.orders import Order, reason_of, write_failure
-from adambias.plan import Plan, make_plan
+from adambias.plan import Plan, check_arrays, make_plan
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
@@ -69,7 +69,7 @@ def run(
         If the sweep was interrupted, by SIGINT or SIGTERM.
     """
     names = list(names)
-    ledger = Ledger.open()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, confirmed=confirmed)
     if plan.pending:
         own = {job.key for job in plan.jobs}
@@ -89,6 +89,8 @@ def _run_plan(
     params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, track: bool
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
+    for name in sorted({job.trial.dataset for job in plan.pending}):
+        check_arrays(params, name)  # here once, not by every trial
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
@@ -99,8 +101,18 @@ def _run_plan(
         ahead = {job.key for job in plan.pending} - own
         board = stack.enter_context(Board(plan, title, ahead))
         orders = sorted(_orders(params, plan, ledger), key=lambda order: order.job.key in ahead)
-        _executor(executor)(orders, params.scale.resources, board)
+        try:
+            _executor(executor)(orders, params.scale.resources, board)
+        finally:
+            _end_reports(ledger, board.running)
     return board.failed
+
+
+def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
+    """Age the reports of trials that run no longer, so that nobody takes them for running."""
+    with contextlib.suppress(OSError):
+        for key, report in ledger.reports(keys):
+            ledger.save_progress(key, report | {"updated": 0.0})
 
 
 def _executor(name: Executor) -> Execute:
@@ -195,7 +207,7 @@ def _mirror(
     grids = params.scale.grids
     views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
     uri = tracking.tracking_uri(params.root)
-    return tracking.mirror_views(ledger, params.name, views, uri=uri)
+    return tracking.mirror_views(ledger, params.name, views, uri=uri, root=params.root)
 
 
 def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:

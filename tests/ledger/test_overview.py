@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from made_trials import finish, start
 
 from adambias import overview
-from adambias.config import Params, Resources, load_params
+from adambias.config import Grid, Params, Resources, load_params
 from adambias.data import prepare
 from adambias.ledger import Job, Ledger
 from adambias.overview import print_plan, print_status, slots_here, watch_status
@@ -76,6 +78,20 @@ def test_every_state_is_told(params, ledger, jobs, capsys):
     assert "1 done, 1 failed, 1 pending, 1 running" in shown
 
 
+def test_what_a_grid_sweeps_is_told_though_it_be_the_default(params, ledger, capsys):
+    grid = Grid(axes={"rule": ("adam", "lion"), "beta2": (0.99, 0.999)})
+    scale = dataclasses.replace(params.scale, grids={**params.scale.grids, "mine": grid})
+    params = dataclasses.replace(params, scale=scale)
+
+    print_plan(params, ["mine"], listing=True)
+    print_status(params, ["mine"])
+
+    shown = capsys.readouterr().out
+    for job in make_plan(params, ["mine"], ledger).jobs:
+        words = f"rule={job.trial.rule} .*beta2={job.trial.beta2}"
+        assert len(re.findall(f"{job.key} .*{words}", shown)) == 2
+
+
 def test_a_machine_runs_as_many_trials_as_it_has_cores_and_gpus_for():
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
@@ -101,7 +117,7 @@ def test_slots_beyond_the_trials_that_are_left_make_nothing_faster(params, ledge
 
 def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):
     shown_as = "rule=own.rule:smile:[/x]"
-    monkeypatch.setattr(overview, "describe", lambda trial: shown_as)
+    monkeypatch.setattr(overview, "describe", lambda *given: shown_as)
 
     print_plan(params, ["beta2"], listing=True)
     print_status(params, ["beta2"])

@@ -8,12 +8,14 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from processes import (
     ROOT,
     SECONDS,
+    Running,
     adambias,
     change,
     has_checkpoint,
@@ -24,7 +26,7 @@ from processes import (
 
 from adambias import sweep
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.errors import LedgerError, SweepError
+from adambias.errors import LedgerError, StoreError, SweepError
 from adambias.ledger import Ledger
 from adambias.plan import Plan, make_plan
 
@@ -98,9 +100,18 @@ def test_an_interrupted_sweep_says_so(project: Path) -> None:
     run = sweep_of(project, "tiny", "--executor", "inline")
     run.wait_for(lambda: has_checkpoint(project))
     shown = asked("status", "tiny").stdout
+    (project / "runs" / "notes.txt").write_text("watching tells of this before it begins")
+    watch = Running(project, *adambias("status", "--watch", "tiny"))
+    watch.wait_for(lambda: "notes.txt is no trial" in watch.said())
+    time.sleep(1)
+    watch.interrupt()
     run.interrupt()
 
+    assert watch.end() == 130
+    assert watch.said().splitlines()[-1] == "3 pending, 1 running"
+    assert watch.said().endswith("\n")
     assert run.end() == 130
+    assert "1 interrupted, 3 pending" in asked("status", "tiny").stdout
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
     assert "Traceback" not in run.said()
     assert not list(Path("runs").glob("*/done.json"))
@@ -116,6 +127,7 @@ def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path, executor: s
     run.process.send_signal(signal.SIGTERM)
 
     assert run.end() == 130
+    assert " running on " not in asked("status", "tiny").stdout
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
 
 
@@ -226,6 +238,20 @@ def test_a_place_that_cannot_be_a_store_is_refused_at_once(project: Path) -> Non
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_place_where_no_folder_can_be_made_is_named_with_the_mend(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAMBIAS_STORE", "/proc/adam")
+
+    with pytest.raises(StoreError) as caught:
+        run_inline("tiny")
+
+    assert str(caught.value) == (
+        "ADAMBIAS_STORE = /proc/adam: cannot be written (No such file or directory): make it "
+        "writable, free room, or give another location"
+    )
+
+
 FULL = """
 set -e
 mount -t tmpfs -o size=$ROOM none runs
@@ -331,7 +357,7 @@ def test_no_to_the_question_about_many_trials_is_no_for_the_pipeline_too(project
     assert "is more than 10,000: confirm with --yes" in done.stderr
 
 
-def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
+def test_a_sweep_of_another_folder_is_kept_and_shown_in_the_stores_of_that_folder(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
@@ -343,13 +369,27 @@ def test_a_sweep_of_another_folder_is_shown_in_the_store_of_that_folder(
 
     assert done.returncode == 0, done.stderr
     assert (project / "mlflow.db").exists()
-    assert not Path("mlflow.db").exists()
+    assert not list(Path.cwd().iterdir()), "ledger and MLflow store lie beside params.yaml"
+    assert "1 done" in asked("status", "tiny", *params).stdout
+    given = asked("status", "tiny", *params, ADAMBIAS_STORE="runs").stdout
+    assert "1 pending" in given, "a relative path in the environment is of the working directory"
     again = sweep.run(load_params(project / "params.yaml"), ["tiny"], executor="inline")
     assert not again.pending
     assert not Path("mlflow.db").exists(), "it is found to be up to date there"
     shutil.rmtree(project / "data")
     shown = asked("sync", *params).stdout
     assert "data digits: is not prepared as this scale asks" in shown
+
+
+def test_a_grid_that_the_pipeline_leaves_out_is_named(project: Path) -> None:
+    shutil.copy(ROOT / "dvc.yaml", project)
+    note = f"grid tiny: is not in the matrix of {project}/dvc.yaml, so dvc repro leaves it out"
+
+    assert note in asked("plan", "tiny").stdout
+    assert "dvc.yaml" not in asked("plan", "beta2").stdout
+    assert note in asked("sweep", "--no-track", "tiny", "--executor", "inline").stderr
+    (project / "dvc.yaml").write_text("stages: {sweep: {cmd: python other.py}}")
+    assert "dvc.yaml" not in asked("plan", "tiny").stdout
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "sweep"])

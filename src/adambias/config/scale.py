@@ -89,6 +89,11 @@ class Params:
         """Folder of the prepared datasets: ``ADAMBIAS_DATA``, else ``data`` beside the file."""
         return Path(os.environ.get("ADAMBIAS_DATA") or self.root / "data").absolute()
 
+    @property
+    def store(self) -> str:
+        """Location of the ledger: ``ADAMBIAS_STORE``, else ``runs`` beside the file."""
+        return os.environ.get("ADAMBIAS_STORE") or str(self.root / "runs")
+
 
 def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> Params:
     """Read and validate the parameters.

@@ -69,6 +69,7 @@ class TrackingStore:
 
     def __init__(self, uri: str) -> None:
         location.refuse_unreachable(uri)
+        location.refuse_unwritable(uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

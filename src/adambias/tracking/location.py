@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import json
 import os
 import socket
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,34 @@ def refuse_unreachable(uri: str, seconds: float = 3.0) -> None:
         socket.create_connection(address, seconds).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise TrackingError(f"{shown(uri)}: cannot be reached ({reason})") from None
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI = {shown(uri)}: cannot be reached ({reason}): start the "
+            "server, or give another store"
+        ) from None
+
+
+def refuse_unwritable(uri: str) -> None:
+    """Raise if the store is a SQLite database that cannot be written, or made.
+
+    Raises
+    ------
+    TrackingError
+        With the line that names it.
+    """
+    file = sqlite_file(uri)
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=file.parent).close()  # where SQLite has to put its journal
+        # Not opened: that would drop the locks this process may hold on it.
+        if file.exists() and not os.access(file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI = {shown(uri)}: cannot be written ({error.strerror}): make it "
+            "and its folder writable, or set MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def shown(uri: str) -> str:

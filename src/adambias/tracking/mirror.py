@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def mirror_views(
     views: Iterable[View],
     *,
     uri: str | None = None,
+    root: str | os.PathLike[str] = ".",
     patience: float = PATIENCE,
 ) -> Iterator[None]:
     """Keep MLflow's view of some grids up to date while the body runs, and complete it at the end.
@@ -77,6 +79,8 @@ def mirror_views(
         The grids.
     uri : str, optional
         The tracking store; by default :func:`adambias.tracking.tracking_uri`.
+    root : path
+        The project's folder, whose commit is shown.
     patience : float
         Most seconds the end waits for the last pass.
 
@@ -87,11 +91,11 @@ def mirror_views(
         in one line and never raised: the ledger has everything, ``adambias sync`` shows it.
     """
     order = Order(
-        uri=location.checked_uri(uri) if uri else location.tracking_uri(),
+        uri=location.checked_uri(uri, root) if uri else location.tracking_uri(root),
         ledger=ledger.store.uri,
         scale=scale,
         views=tuple(views),
-        root=str(Path.cwd()),
+        root=str(Path(root).absolute()),
     )
     child = _start(order)
     try:
