@@ -169,12 +169,28 @@ def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None
         If it is absent, damaged, or prepared with other settings.
     """
     folder = data_root(root) / name
+    if not (folder / MANIFEST).exists():
+        raise DataError(f"{folder}: is not prepared: run dvc repro prepare")
     manifest = _manifest(folder)
     if manifest["settings"] != settings(spec):
         raise DataError(
             f"{folder}: was prepared with other settings than the scale's: run dvc repro prepare"
         )
     return cast(str, manifest["digest"])
+
+
+def check_arrays(name: str, root: str | Path | None = None) -> None:
+    """Compare the arrays at ``<root>/<name>`` with the checksums of their manifest.
+
+    Raises
+    ------
+    DataError
+        If one is absent or damaged.
+    """
+    folder = data_root(root) / name
+    manifest = _manifest(folder)
+    for key in ARRAYS:
+        _read_array(folder, key, manifest)
 
 
 def expected_shape(spec: DatasetSpec) -> tuple[int, ...]:
@@ -218,9 +234,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         sound = manifest["digest"] == _digest(manifest)
     except FileNotFoundError:
-        raise DataError(
-            f"{file}: is missing; run dvc repro, or adambias.load_dataset({folder.name!r})"
-        ) from None
+        raise DataError(f"{file}: is missing; run dvc repro prepare") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(file, "a manifest in JSON") from None
     if not sound:
@@ -230,7 +244,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _damaged(file: Path, expected: str) -> DataError:
     return DataError(
-        f"{file}: is damaged, expected {expected}; delete {file.parent} and run dvc repro"
+        f"{file}: is damaged, expected {expected}; delete {file.parent} and run dvc repro prepare"
     )
 
 
@@ -265,7 +279,7 @@ def _read_array(folder: Path, key: str, manifest: Mapping[str, Any]) -> np.ndarr
         content = file.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{file}: cannot be read ({error.strerror}); delete {folder} and run dvc repro"
+            f"{file}: cannot be read ({error.strerror}); delete {folder} and run dvc repro prepare"
         ) from None
     found = hashlib.sha256(content).hexdigest()
     if found != expected:

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
+from adambias.data import check_arrays, prepared_digest
 from adambias.errors import AdambiasError
 from adambias.ledger import Ledger
-from adambias.plan import check_arrays, digest_of
 from adambias.stage import run_stage
 
 Check = Callable[[Params], Iterator[str]]
@@ -78,9 +78,9 @@ def _check_installation(params: Params) -> Iterator[str]:
 
 
 def _check_data(params: Params) -> Iterator[str]:
-    for name in params.scale.prepare.datasets:
-        digest = digest_of(params, name)
-        check_arrays(params, name)
+    for name, spec in params.scale.prepare.datasets.items():
+        digest = prepared_digest(name, spec, params.data_root)
+        check_arrays(name, params.data_root)
         yield f"{params.data_root / name}, digest {digest[:12]}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
-from adambias.data import MANIFEST, load_dataset, prepared_digest
+from adambias.data import prepared_digest
 from adambias.errors import ConfigError, DataError, LedgerError
 from adambias.ledger import Job, Ledger
 
@@ -209,36 +209,11 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
     return by_key
 
 
-def digest_of(params: Params, name: str) -> str:
-    """Return the digest of a dataset, prepared as the scale asks.
-
-    Raises
-    ------
-    DataError
-        If it is not; the mend holds at every scale.
-    """
-    if not (params.data_root / name / MANIFEST).exists():
-        raise DataError(f"{params.data_root / name}: is not prepared: run dvc repro prepare")
-    return prepared_digest(name, params.scale.prepare.datasets[name], params.data_root)
-
-
-def check_arrays(params: Params, name: str) -> None:
-    """Read a prepared dataset whole.
-
-    Raises
-    ------
-    DataError
-        If an array is not what the manifest says.
-    """
-    spec = params.scale.prepare.datasets[name]
-    load_dataset(name, root=params.data_root, **asdict(spec))
-
-
 def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     digests, unprepared = {}, []
-    for name in params.scale.prepare.datasets:
+    for name, spec in params.scale.prepare.datasets.items():
         try:
-            digests[name] = digest_of(params, name)
+            digests[name] = prepared_digest(name, spec, params.data_root)
         except DataError:
             if strict:
                 raise

@@ -13,10 +13,11 @@ from typing import Literal, Protocol
 
 from adambias.board import Board
 from adambias.config import Params, Resources
+from adambias.data import check_arrays
 from adambias.errors import StoreError, SweepError
 from adambias.ledger import Ledger
 from adambias.orders import Order, reason_of, write_failure
-from adambias.plan import Plan, check_arrays, make_plan
+from adambias.plan import Plan, make_plan
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
@@ -90,7 +91,7 @@ def _run_plan(
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
-        check_arrays(params, name)  # here once, not by every trial
+        check_arrays(name, params.data_root)  # here once, not by every trial
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
