@@ -119,7 +119,7 @@ class Job:
         """
         if source is None:
             source = source_of(trial.rule)
-        key = trial_key(trial, data_digest, **_own_rule(source))
+        key = trial_key(trial, data_digest, source)
         return cls(key=key, trial=trial, data_digest=data_digest, rule_source=source)
 
     def manifest(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.config import SEMANTICS_VERSION, Params, Resources, Trial
+from adambias.config import SEMANTICS_VERSION, TRIAL_FIELDS, Params, Resources, Trial
 from adambias.data import expected_shape
 from adambias.ledger import MISSING, Job, Ledger
 from adambias.parallel import cores
@@ -184,17 +184,16 @@ def _print_trials(console: Console, plan: Plan) -> None:
 def varying(jobs: Iterable[Job]) -> set[str]:
     """Return the fields in which the trials differ."""
     trials = [job.trial for job in jobs]
-    names = [field.name for field in dataclasses.fields(Trial)]
-    return {name for name in names if len({getattr(trial, name) for trial in trials}) > 1}
+    return {name for name in TRIAL_FIELDS if len({getattr(trial, name) for trial in trials}) > 1}
 
 
 def describe(trial: Trial, swept: Collection[str] = ()) -> str:
     """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
     words = []
-    for field in dataclasses.fields(Trial):
-        value = getattr(trial, field.name)
-        if field.name in swept or value != field.default:
-            words.append(f"{field.name}={value}")
+    for name, default in TRIAL_FIELDS.items():
+        value = getattr(trial, name)
+        if name in swept or value != default:
+            words.append(f"{name}={value}")
     return " ".join(words)
 
 

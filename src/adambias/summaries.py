@@ -18,6 +18,7 @@ from adambias.regimes import classify
 Columns = Mapping[str, NDArray[Any]]
 NEEDED = ("trial", "epoch", "train_loss", "train_accuracy", "test_accuracy", "perturbed_one_norm")
 LEAST_ERRORS = 6
+"""Standard errors that a hill rises and falls by at least."""
 _ROWS_AT_ONCE = 250_000
 
 
@@ -91,7 +92,7 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     peak = float(late[peak_at]) if peak_at is not None else np.nan
     floor = float(trial["parameters"]) * float(np.sqrt(trial["epsilon"]))
     top = find_hill(norm - floor)
-    stands = top is not None and top.stands(settings.hill_decades)
+    hill = top if top is not None and top.stands(settings.hill_decades) else None
     return {
         "regime": diagnosis.regime,
         "regime_reason": diagnosis.reason,
@@ -105,9 +106,9 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "final_perturbed_one_norm": _last(norm),
         "hill_rise": top.rise if top else np.nan,
         "hill_fall": top.fall if top else np.nan,
-        "hill_epoch": int(history["epoch"][top.row]) if top and stands else None,
-        "hill_norm": floor + top.height if top and stands else np.nan,
-        "has_hill": stands,
+        "hill_epoch": int(history["epoch"][hill.row]) if hill else None,
+        "hill_norm": floor + hill.height if hill else np.nan,
+        "has_hill": hill is not None,
         "best_test_accuracy": _highest(history["test_accuracy"]),
         "final_test_accuracy": _last(history["test_accuracy"]),
         "final_train_accuracy": _last(history["train_accuracy"]),

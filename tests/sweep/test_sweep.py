@@ -332,7 +332,7 @@ def test_a_folder_under_the_key_of_another_trial_fails_with_a_line_and_is_kept(
 def test_two_trials_with_one_key_are_refused_before_anything_runs(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adambias.ledger.trial_key", lambda trial, digest: "0" * 16)
+    monkeypatch.setattr("adambias.ledger.trial_key", lambda trial, digest, source: "0" * 16)
 
     with pytest.raises(LedgerError, match=r"^key 0{16}: two trials have it, Trial\(.*two ledgers"):
         run_inline("tiny")
