@@ -45,7 +45,7 @@ format: setup ## format the code
 	ruff check --fix .
 
 ui: setup ## browse everything recorded so far at http://127.0.0.1:5000
-	python -m adambias.ui
+	python -m adambias.cli.ui
 
 report: setup ## open the report of the last analysis
 	python -m webbrowser -t "file://$(CURDIR)/reports/index.html"

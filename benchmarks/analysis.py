@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adambias import analysis, figures, report
+from adambias.analysis import run as analysis
 from adambias.config import Analyse, Figures, Trial
-from adambias.ledger import Job, Ledger
-from adambias.parallel import cores
-from adambias.tables import write_tables
+from adambias.core.processes import cores
+from adambias.figures import registry
+from adambias.figures.report import page as report
+from adambias.ledger.collect import write_tables
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
 
 GRIDS = {
     "beta2": ("beta2", (0.9, 0.95, 0.98, 0.99, 0.999)),
@@ -60,7 +63,7 @@ def run(ledger: Ledger, jobs: Mapping[str, list[Job]], root: Path) -> None:
     steps: dict[str, Callable[[], object]] = {
         "collect": lambda: collect(ledger, jobs, root / "sweeps"),
         "analyse": lambda: analysis.run(Analyse(), root / "sweeps", results, scale="benchmark"),
-        "figures": lambda: figures.run(Figures(), results, pictures, workers=workers),
+        "figures": lambda: registry.run(Figures(), results, pictures, workers=workers),
         "report": lambda: report.run(results, pictures, root / "index.html", scale="benchmark"),
     }
     begin = time.perf_counter()

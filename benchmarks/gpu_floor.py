@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import adambias as ab
-from adambias import models
+from adambias.networks import build as models
 
 PEAKS = {"A100": (312e12, 2.0e12), "H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
 """Dense bf16 operations and bytes of memory per second, by the vendor's data sheets."""

@@ -18,8 +18,8 @@ import torch
 from machine import describe
 
 import adambias as ab
-from adambias import bilinear, netflow
 from adambias.config import load_params
+from adambias.studies import bilinear, netflow
 
 TRAJECTORIES, STEPS, H = 10_000, 1_000, 1e-3
 

@@ -30,11 +30,12 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from adambias.config import DatasetSpec, Params, load_params
-from adambias.data import prepare
-from adambias.ledger import Job, Ledger, machine
-from adambias.plan import make_plan
-from adambias.store import Store
-from adambias.tables import collect
+from adambias.data.preparation import prepare
+from adambias.ledger.collect import collect
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger, machine
+from adambias.ledger.plan import make_plan
+from adambias.ledger.store import Store
 
 EPOCHS = 500
 REPEATS = 3

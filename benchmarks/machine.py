@@ -7,8 +7,8 @@ import platform
 import torch
 
 import adambias
-from adambias.data import Dataset
-from adambias.ledger import machine
+from adambias.data.dataset import Dataset
+from adambias.ledger.ledger import machine
 
 CLASSES = 10
 

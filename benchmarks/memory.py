@@ -17,7 +17,7 @@ import torch
 from machine import describe, random_images
 
 import adambias as ab
-from adambias.objective import Objective
+from adambias.training.objective import Objective
 
 
 def gradient(model: str, block: int, device: str) -> tuple[int, int]:

@@ -21,8 +21,9 @@ from machine import describe
 from torch.nn import functional
 
 import adambias as ab
-from adambias import checkpoint, models
-from adambias.data import Dataset
+from adambias.data.dataset import Dataset
+from adambias.networks import build as models
+from adambias.training import checkpoint
 
 CHECKPOINT_EVERY = 25
 

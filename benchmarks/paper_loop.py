@@ -31,7 +31,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 import adambias as ab
-from adambias.data import Dataset
+from adambias.data.dataset import Dataset
 
 Times: TypeAlias = tuple[float, float]
 

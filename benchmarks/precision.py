@@ -15,8 +15,8 @@ import torch
 from machine import describe
 
 import adambias as ab
-from adambias.precision import PROFILES
-from adambias.training import EpochRecord
+from adambias.training.precision import PROFILES
+from adambias.training.record import EpochRecord
 
 COLUMNS = "profile  first norm  hill of norm  norm at the end  final loss  best test  s/epoch"
 

@@ -22,10 +22,10 @@ from machine import describe, random_images
 
 import adambias as ab
 from adambias.config import load_params
-from adambias.data import expected_shape
-from adambias.ledger import machine
-from adambias.plan import kind_of
-from adambias.results import write_json
+from adambias.core.files import write_json
+from adambias.data.preparation import expected_shape
+from adambias.ledger.ledger import machine
+from adambias.ledger.speed import kind_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "benchmarks" / "rates.json"

@@ -24,11 +24,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from adambias.cli.plan import slots_here
 from adambias.config import Params, load_params
-from adambias.data import prepare
-from adambias.ledger import Ledger, machine
-from adambias.overview import slots_here
-from adambias.plan import make_plan
+from adambias.data.preparation import prepare
+from adambias.ledger.ledger import Ledger, machine
+from adambias.ledger.plan import make_plan
 
 TINY = {"source": "digits", "train_size": 20, "test_size": 20}
 

@@ -34,10 +34,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from adambias import telemetry, tracking, ui
+from adambias import tracking
+from adambias.cli import ui
 from adambias.config import Grid
-from adambias.ledger import Job, Ledger, machine
-from adambias.tracking.content import CURVES
+from adambias.core import no_telemetry as telemetry
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger, machine
+from adambias.tracking.mlflow.content import CURVES
 
 SECONDS_PER_EPOCH = 0.05
 CHROMIUM = Path("/usr/bin/chromium")
@@ -80,8 +83,8 @@ def synthetic(folder: Path, trials: int, epochs: int) -> tuple[Ledger, Grid, lis
 @contextlib.contextmanager
 def recorded(trials: int, epochs: int) -> Iterator[tuple[Path, Any, tuple[float, float]]]:
     """Yield a folder with a synced store, what the sync did, and its wall and processor seconds."""
-    from adambias.tracking.client import TrackingStore, make_sqlite
-    from adambias.tracking.writer import GridWriter
+    from adambias.tracking.mlflow.client import TrackingStore, make_sqlite
+    from adambias.tracking.mlflow.writer import GridWriter
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -222,7 +225,7 @@ def time_sweep(grid: str, folder: Path, executor: str, track: bool) -> float:
 def share() -> None:
     """Compare the processor time of mirroring the project's ledger with that of training it."""
     from adambias.config import load_params
-    from adambias.plan import make_plan
+    from adambias.ledger.plan import make_plan
 
     params, ledger = load_params(), Ledger.open()
     plan = make_plan(params, params.scale.grids, ledger, confirmed=True)

@@ -1,8 +1,8 @@
 """Stage ``analyse``: the tables of all grids, trends with intervals, a verdict per claim."""
 
-from adambias import analysis
+from adambias.analysis import run as analysis
 from adambias.config import load_params
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
 
 
 def main() -> None:

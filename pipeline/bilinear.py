@@ -1,9 +1,9 @@
 """Stage ``bilinear``: the law against the optimizers on the bilinear model, figures 1 to 3."""
 
-from adambias import bilinear
 from adambias.config import load_params
-from adambias.parallel import cores
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.studies import bilinear
 
 
 def main() -> None:

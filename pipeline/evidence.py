@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from adambias import evidence
 from adambias.config import load_params
-from adambias.parallel import cores
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.figures.report import evidence
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
 """Stage ``figures``: every figure, from tables only."""
 
-from adambias import figures
 from adambias.config import load_params
-from adambias.parallel import cores
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.figures import registry
 
 
 def main() -> None:
     """Draw what the tables allow."""
-    figures.run(load_params().scale.figures, "results", "figures", workers=cores())
+    registry.run(load_params().scale.figures, "results", "figures", workers=cores())
 
 
 if __name__ == "__main__":

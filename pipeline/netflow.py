@@ -1,10 +1,10 @@
 """Stage ``netflow``: the law on a real network."""
 
-from adambias import netflow
 from adambias.config import load_params
-from adambias.data import load_dataset
-from adambias.parallel import cores
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.data.dataset import load_dataset
+from adambias.studies import netflow
 
 
 def main() -> None:

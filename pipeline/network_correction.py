@@ -1,10 +1,10 @@
 """Stage ``network_correction``: the law's memory correction against a network's own."""
 
-from adambias import network_correction
 from adambias.config import load_params
-from adambias.data import load_dataset
-from adambias.parallel import cores
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.data.dataset import load_dataset
+from adambias.studies import network_correction
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Stage ``prepare``: the scale's datasets as verified arrays in ``data/``."""
 
 from adambias.config import load_params
-from adambias.data import prepare
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.data.preparation import prepare
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """Stage ``report``: one self-contained page, and the analysis as a run in MLflow."""
 
-from adambias import report, tracking
+from adambias import tracking
 from adambias.config import load_params
-from adambias.stage import run_stage
+from adambias.core.entry import run_stage
+from adambias.figures.report import page as report
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from adambias import sweep
 from adambias.config import load_params
-from adambias.ledger import Ledger
-from adambias.plan import is_confirmed
-from adambias.stage import run_stage
-from adambias.tables import collect
+from adambias.core.entry import run_stage
+from adambias.ledger.collect import collect
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import is_confirmed
+from adambias.sweep import run as sweep
 
 
 def main() -> None:

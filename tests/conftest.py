@@ -8,12 +8,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 
+from adambias.config import Trial
+
+if TYPE_CHECKING:
+    from adambias.data.dataset import Dataset
+
 ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "ledgers"
+ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10-images.tar.xz"
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +94,62 @@ def s3() -> Iterator[str]:
         client.create_bucket(Bucket=BUCKET)
         yield f"s3://{BUCKET}/{{}}?scheme=http&endpoint_override={host}%3A{port}&region=us-east-1"
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> Dataset:
+    import adambias as ab
+
+    return ab.load_dataset("digits", train_size=400, root=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def few_digits(tmp_path_factory) -> Dataset:
+    """40 training and 30 test digits, under the name the trials use."""
+    root = tmp_path_factory.mktemp("few")
+    import adambias as ab
+
+    return ab.load_dataset("digits", train_size=40, test_size=30, root=root)
+
+
+@pytest.fixture(scope="session")
+def cifar_archive() -> Path:
+    path = Path(os.environ.get("ADAMBIAS_CIFAR10_ARCHIVE") or ARCHIVE)
+    if not path.is_file():
+        pytest.skip(f"no CIFAR-10 image archive at {path}; name one in ADAMBIAS_CIFAR10_ARCHIVE")
+    return path
+
+
+@pytest.fixture
+def quick():
+    """Return a small trial; keyword arguments change its fields."""
+
+    def make(**changes) -> Trial:
+        return Trial(**{"h": 1e-3, "beta2": 0.99, "epochs": 6, "eval_every": 4} | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of every grid, with the paper's trends put in."""
+    import synthetic
+
+    from adambias.analysis import run as analysis
+    from adambias.config import Analyse
+
+    root = tmp_path_factory.mktemp("results")
+    synthetic.write_sweeps(root / "sweeps", synthetic.grids())
+    analysis.run(Analyse(), root / "sweeps", root, scale="made-up")
+    return root
+
+
+@pytest.fixture(scope="session")
+def pictures(results: Path) -> Path:
+    """Every figure that these results allow, without the paper's sizes."""
+    from adambias.config import Figures
+    from adambias.figures import registry
+
+    out = results / "figures"
+    registry.run(Figures(formats=("png", "svg")), results, out)
+    return out

@@ -1,44 +1,54 @@
 """What does my optimizer secretly regularise? The library behind the pipeline.
 
+The packages stand on one another in this order, and each imports only those before it: ``core``,
+``law``, ``networks``, ``config``, ``data``, ``training``, ``studies``, ``ledger``, ``analysis``,
+``tracking``, ``sweep``, ``figures``, ``cli``.
+
 Public names are loaded on first use, so that ``import adambias`` starts neither torch nor Ray.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import sys
+
+from adambias.core.lazy import Aliases, lazy
 
 __version__ = "0.1.0"
 
-_MODULES = ("rules", "losses", "flows", "integration", "data", "models", "training", "optimizer")
 _NAMES = {
-    "UpdateRule": "rules",
-    "Moment": "rules",
-    "leading_order_flow": "flows",
-    "modified_flow": "flows",
-    "memoryless": "flows",
-    "correction": "flows",
-    "iterate": "integration",
-    "integrate": "integration",
-    "observed_order": "integration",
-    "perturbed_one_norm": "metrics",
-    "load_dataset": "data",
-    "Trial": "config",
-    "train": "training",
-    "EpochRecord": "training",
+    "UpdateRule": "law.rules",
+    "Moment": "law.rules",
+    "leading_order_flow": "law.flows",
+    "modified_flow": "law.flows",
+    "memoryless": "law.flows",
+    "correction": "law.flows",
+    "iterate": "law.integration",
+    "integrate": "law.integration",
+    "observed_order": "law.convergence",
+    "perturbed_one_norm": "law.norms",
+    "load_dataset": "data.dataset",
+    "Trial": "config.trial",
+    "train": "training.trainer",
+    "EpochRecord": "training.record",
 }
+_MODULES = {
+    "rules": "law.rules",
+    "losses": "law.losses",
+    "flows": "law.flows",
+    "integration": "law.integration",
+    "models": "networks.build",
+    "optimizer": "training.optimizer",
+    "checkpoint": "training.checkpoint",
+}
+"""Modules that are known by a short name too."""
+
 __all__ = sorted({*_NAMES, "losses", "rules"})
-
-
-def __getattr__(name: str) -> Any:
-    """Import the module that defines ``name`` on first use."""
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"adambias.{_NAMES[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"adambias.{name}")
-    raise AttributeError(f"module 'adambias' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return sorted({*__all__, *_MODULES, "__version__"})
+__getattr__, __dir__ = lazy(
+    __name__,
+    _NAMES
+    | {name: f"{path}:" for name, path in _MODULES.items()}
+    | {"data": "data:", "training": "training:"},
+)
+sys.meta_path.append(
+    Aliases({f"{__name__}.{name}": f"{__name__}.{path}" for name, path in _MODULES.items()})
+)

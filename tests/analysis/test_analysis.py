@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from adambias import analysis
+from adambias.analysis import run as analysis
+from adambias.analysis import series
 from adambias.config import Analyse, load_params
-from adambias.errors import DataError
+from adambias.core.errors import DataError
 
 CLAIMS_OF_TRENDS = (
     *("fig4_norm", "fig4_accuracy", "fig5_norm", "fig5_accuracy"),
@@ -126,7 +127,7 @@ def test_a_lion_in_the_grid_is_a_series_and_no_evidence_on_adam(tmp_path):
     )
     assert verdicts(metrics)["fig4_norm"] == "agrees"
     trials = pd.read_parquet(tmp_path / "trials.parquet")
-    _, means = analysis.effect_table(trials, "beta2", "beta2")
+    _, means = series.effect_table(trials, "beta2", "beta2")
     assert list(means["series"].unique()) == ["rule adam", "rule lion"]
     curves = pd.read_csv(tmp_path / "plots" / "norm_beta2.csv")["curve"]
     assert list(curves.unique()) == ["adam", "rule lion"]

@@ -1,6 +1,6 @@
 import pytest
 
-from adambias.claims_bilinear import bilinear_claims
+from adambias.analysis.claims.small_losses import bilinear_claims
 from adambias.config import Verdict
 
 

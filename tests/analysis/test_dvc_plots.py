@@ -13,7 +13,7 @@ import pytest
 import synthetic
 from ruamel.yaml import YAML
 
-from adambias import analysis
+from adambias.analysis import run as analysis
 from adambias.config import Analyse
 
 ROOT = Path(__file__).parents[2]

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 import synthetic
 
-from adambias import analysis
+from adambias.analysis import run as analysis
 from adambias.config import Analyse, Trial
-from adambias.ledger import Job, Ledger
-from adambias.tables import write_tables
+from adambias.ledger.collect import write_tables
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("trials.csv", "norm_beta2.csv", "norm_h.csv", "hills_beta1.csv")

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adambias.analysis.regimes import REGIMES, classify
 from adambias.config import Regimes, Trial
-from adambias.errors import ConfigError
-from adambias.regimes import REGIMES, classify
+from adambias.core.errors import ConfigError
 
 N = np.arange(300)
 FALLING = 2.3 * np.exp(-N / 40)

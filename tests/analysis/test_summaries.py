@@ -4,10 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adambias import summaries
+from adambias.analysis.curves import thin
+from adambias.analysis.hills import find_hill
+from adambias.analysis.histories import histories
+from adambias.analysis.summaries import NEEDED, summarise
 from adambias.config import Analyse
-from adambias.curves import thin
-from adambias.summaries import NEEDED, find_hill, histories, summarise
 
 TRIAL = {"epochs": 100, "epsilon": 1e-8, "parameters": 1000, "status": "finished"}
 
@@ -104,7 +105,7 @@ def test_the_hill_need_not_be_the_peak():
 
 @pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
 def test_trials_are_read_whole_however_the_file_is_cut(tmp_path, monkeypatch, rows_at_once):
-    monkeypatch.setattr(summaries, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr("adambias.analysis.histories._ROWS_AT_ONCE", rows_at_once)
     tables = []
     for key, rows in (("b", 5), ("a", 12), ("c", 1)):
         part = pd.DataFrame({name: np.arange(float(rows)) for name in NEEDED if name != "trial"})

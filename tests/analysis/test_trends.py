@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from adambias.analysis.trends import Estimate, decide, log_distance, mean_over_seeds, student, trend
 from adambias.config import Interval
-from adambias.trends import Estimate, decide, log_distance, mean_over_seeds, student, trend
 
 SETTINGS = Interval(resamples=2000)
 

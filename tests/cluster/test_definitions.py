@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import adambias
-from adambias.cli import main
+from adambias.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

@@ -12,8 +12,9 @@ import pytest
 from made_trials import DIGEST, finish, history_of, job_of, opened, start
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial
-from adambias.errors import LedgerError, StoreError
-from adambias.ledger import CHECKPOINTS, MISSING, Job, Ledger, trial_key
+from adambias.core.errors import LedgerError, StoreError
+from adambias.ledger.job import MISSING, Job, trial_key
+from adambias.ledger.ledger import CHECKPOINTS, Ledger
 
 OTHER_VALUES = {
     "dataset": "cifar10",
@@ -69,7 +70,10 @@ class TestKey:
         key = trial_key(trial, DIGEST)
 
         assert trial_key(trial, "e" * 64) != key
-        monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+        for module in ("job", "ledger"):
+            monkeypatch.setattr(
+                f"adambias.ledger.{module}.SEMANTICS_VERSION", SEMANTICS_VERSION + 1
+            )
         assert trial_key(trial, DIGEST) != key
 
     def test_of_a_rule_of_the_package_it_is_what_it_was_when_rules_of_ones_own_had_no_code(self):
@@ -273,7 +277,8 @@ def test_a_missing_trial_json_is_reported(ledger):
 
 
 def test_a_folder_of_other_semantics_is_kept_and_not_used(ledger, monkeypatch):
-    monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+    for module in ("job", "ledger"):
+        monkeypatch.setattr(f"adambias.ledger.{module}.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
     older = job_of()
     finish(ledger, older)
     before = ledger.store.read(f"{older.key}/done.json")

@@ -10,10 +10,13 @@ import pytest
 from made_trials import finish, job_of, opened, start
 
 from adambias.config import SEMANTICS_VERSION, DatasetSpec, Grid, Params, Prepare, load_params
-from adambias.data import prepare, prepared_digest
-from adambias.errors import ConfigError, DataError
-from adambias.ledger import Job, Ledger
-from adambias.plan import Rates, count_trials, is_confirmed, kind_of, make_plan, remaining_work
+from adambias.core.errors import ConfigError, DataError
+from adambias.data.manifest import prepared_digest
+from adambias.data.preparation import prepare
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import count_trials, is_confirmed, make_plan
+from adambias.ledger.speed import Rates, kind_of, remaining_work
 
 ROOT = Path(__file__).parents[2]
 DIGITS = DatasetSpec(source="digits", train_size=60, test_size=60)
@@ -134,7 +137,8 @@ def test_a_state_of_other_data_or_other_semantics_is_not_gone_on_from(root, ledg
     params = params_of(root, short=Grid(trials=[{"epochs": 4}]))
     other_data = job_of("e" * 64, dataset="digits", epochs=4)
     finish(ledger, other_data, state_kept=True)
-    monkeypatch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+    for module in ("job", "ledger"):
+        monkeypatch.setattr(f"adambias.ledger.{module}.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
     finish(ledger, jobs_of(params, "short")[0], state_kept=True)
     monkeypatch.undo()
 

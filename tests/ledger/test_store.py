@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from adambias.errors import LedgerError
-from adambias.store import Store
+from adambias.core.errors import LedgerError
+from adambias.ledger.store import Store
 
 WRITER = """
 import os, signal, sys
-from adambias.store import Store
+from adambias.ledger.store import Store
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 store = Store.open(sys.argv[1])

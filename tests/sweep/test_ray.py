@@ -12,11 +12,13 @@ import ray
 from processes import change, tables
 
 import adambias
-from adambias import doctor, sweep
+from adambias.cli import doctor
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.errors import AdambiasError, StoreError, SweepError
-from adambias.ledger import Ledger
-from adambias.ray_executor import _check_node, _scratch
+from adambias.core.errors import AdambiasError, StoreError, SweepError
+from adambias.ledger.ledger import Ledger
+from adambias.sweep import run as sweep
+from adambias.sweep.cluster import _check_node
+from adambias.sweep.on_ray import _scratch
 
 BUG = "def rule():\n    raise KeyError('a bug')\n"
 
@@ -126,7 +128,7 @@ def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
         sweep.run(load_params(), ["tiny"], track=False)
 
     said = capsys.readouterr().err
-    reason = "adambias.errors.StoreError: ADAMBIAS_STORE = "
+    reason = "adambias.core.errors.StoreError: ADAMBIAS_STORE = "
     assert f"trial {job.key} goes on from its last checkpoint: {reason}" in said
     assert f"trial {job.key} failed: {reason}" in said
     assert "Traceback" not in said

@@ -24,11 +24,11 @@ from processes import (
     tables,
 )
 
-from adambias import sweep
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.errors import LedgerError, StoreError, SweepError
-from adambias.ledger import Ledger
-from adambias.plan import Plan, make_plan
+from adambias.core.errors import LedgerError, StoreError, SweepError
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import Plan, make_plan
+from adambias.sweep import run as sweep
 
 MILLION = {"axes": {n: list(range(1, 101)) for n in ("seed", "epochs", "eval_every")}}
 
@@ -59,7 +59,8 @@ def test_a_finished_sweep_is_not_repeated_and_needs_no_ray(project: Path) -> Non
     assert plan.count(plan.jobs)["done"] == 4
     before = written(project / "runs")
     code = (
-        "import sys; from adambias import sweep; from adambias.config import load_params; "
+        "import sys; from adambias.sweep import run as sweep; "
+        "from adambias.config import load_params; "
         "sweep.run(load_params(), ['tiny'], track=False); "
         "assert not {'ray', 'torch', 'mlflow'} & set(sys.modules)"
     )
@@ -191,7 +192,7 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(
 def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = "from adambias.rules import adam\n\n\ndef rule():\n    return adam(beta1={})\n"
+    rule = "from adambias.law.rules import adam\n\n\ndef rule():\n    return adam(beta1={})\n"
     Path("own_rule.py").write_text(rule.format(0.9))
     change(project, "trial", rule="own_rule:rule")
     change(project, "grids", tiny={"axes": {"seed": [0]}})
@@ -294,7 +295,8 @@ def test_a_store_that_is_full_or_read_only_ends_the_sweep_and_the_next_one_goes_
 
 def test_what_does_not_belong_into_the_store_is_named_and_kept(project: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adambias.ledger.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
+        for module in ("job", "ledger"):
+            patch.setattr(f"adambias.ledger.{module}.SEMANTICS_VERSION", SEMANTICS_VERSION + 1)
         run_inline("tiny")
     (project / "runs" / "notes.txt").write_text("mine")
     others = written(project / "runs")
@@ -332,7 +334,7 @@ def test_a_folder_under_the_key_of_another_trial_fails_with_a_line_and_is_kept(
 def test_two_trials_with_one_key_are_refused_before_anything_runs(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adambias.ledger.trial_key", lambda trial, digest, source: "0" * 16)
+    monkeypatch.setattr("adambias.ledger.job.trial_key", lambda trial, digest, source: "0" * 16)
 
     with pytest.raises(LedgerError, match=r"^key 0{16}: two trials have it, Trial\(.*two ledgers"):
         run_inline("tiny")

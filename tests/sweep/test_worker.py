@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from processes import change, tables
 
-from adambias import sweep
 from adambias.config import load_params
-from adambias.errors import ConfigError
-from adambias.ledger import Job, Ledger
-from adambias.orders import Order
-from adambias.plan import make_plan
-from adambias.worker import TrialRun
+from adambias.core.errors import ConfigError
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import make_plan
+from adambias.sweep import run as sweep
+from adambias.sweep.assignment import Order
+from adambias.sweep.worker import TrialRun
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from made_ledgers import free_port, ui_command
 
-from adambias import telemetry
+from adambias.core import no_telemetry as telemetry
 
 telemetry.opt_out()
 
@@ -18,7 +18,7 @@ telemetry.opt_out()
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory) -> Path:
     """An MLflow database with its tables, made once and copied."""
-    from adambias.tracking.client import make_sqlite
+    from adambias.tracking.mlflow.client import make_sqlite
 
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     make_sqlite(file)

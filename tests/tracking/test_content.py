@@ -8,8 +8,8 @@ import pytest
 from made_ledgers import DIGEST, MEASURED, grid_of, history_of, jobs_of
 
 from adambias.config import Grid, Trial
-from adambias.ledger import Job
-from adambias.tracking import content
+from adambias.ledger.job import Job
+from adambias.tracking.mlflow import content
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ from made_ledgers import (
 )
 
 from adambias import tracking
-from adambias.errors import TrackingError
-from adambias.ledger import Ledger
-from adambias.tracking.client import TrackingStore, translated
-from adambias.tracking.mirror import Order
-from adambias.tracking.process import Passes
-from adambias.tracking.views import View
+from adambias.core.errors import TrackingError
+from adambias.ledger.ledger import Ledger
+from adambias.tracking.mlflow.client import TrackingStore, translated
+from adambias.tracking.mlflow.mirror import Order
+from adambias.tracking.mlflow.process import Passes
+from adambias.tracking.mlflow.views import View
 
 EXPERIMENT = "adambias/laptop/beta2"
 
@@ -75,7 +75,7 @@ def test_neither_import_nor_a_look_loads_mlflow(project):
     script = """
         import sys
         from adambias import tracking
-        from adambias.ledger import Ledger
+        from adambias.ledger.ledger import Ledger
         assert not tracking.is_current(Ledger.open("runs"), "laptop", "beta2", [])
         loaded = {"mlflow", "torch", "ray", "sqlalchemy", "pandas"} & set(sys.modules)
         assert not loaded, loaded

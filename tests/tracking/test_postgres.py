@@ -23,7 +23,7 @@ from made_ledgers import (
 )
 
 from adambias import tracking
-from adambias.tracking import location
+from adambias.tracking.mlflow import location
 
 pytestmark = pytest.mark.postgres
 

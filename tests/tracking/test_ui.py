@@ -24,11 +24,13 @@ from made_ledgers import (
     view_of,
 )
 
-from adambias import telemetry, tracking, ui
+from adambias import tracking
+from adambias.cli import ui
 from adambias.config import load_params
-from adambias.ledger import Ledger
-from adambias.plan import make_plan
-from adambias.tracking.provenance import git_state
+from adambias.core import no_telemetry as telemetry
+from adambias.core.provenance import git_state
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import make_plan
 
 CLAIMS = [
     {"key": "fig4_norm", "sentence": "The norm | rises.", "source": "figure 4", "found": "rises"},

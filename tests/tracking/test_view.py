@@ -29,9 +29,9 @@ from made_ledgers import (
 )
 
 from adambias import tracking
-from adambias.tracking.client import TrackingStore
-from adambias.tracking.views import View
-from adambias.tracking.writer import GridWriter
+from adambias.tracking.mlflow.client import TrackingStore
+from adambias.tracking.mlflow.views import View
+from adambias.tracking.mlflow.writer import GridWriter
 
 EXPERIMENT = "adambias/laptop/beta2"
 
@@ -335,7 +335,7 @@ def test_the_analysis_gives_trials_their_regime(project, uri, jobs, sync):
 
 
 def test_tables_are_made_once_and_whole(project, monkeypatch):
-    from adambias.tracking.client import make_sqlite
+    from adambias.tracking.mlflow.client import make_sqlite
 
     file = project / "new" / "mlflow.db"
     file.parent.mkdir()

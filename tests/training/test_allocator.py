@@ -6,7 +6,7 @@ import pytest
 
 PASSES = """
 import ctypes, json, resource
-from adambias import allocator
+from adambias.training import allocator
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import adambias as ab
-from adambias import checkpoint
-from adambias.errors import CheckpointError
+from adambias.core.errors import CheckpointError
+from adambias.training import checkpoint
 
 VARIANTS = {
     "full batch": {},

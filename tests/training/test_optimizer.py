@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from adambias import rules
 from adambias.config import RULE_NAMES
-from adambias.errors import ConfigError
-from adambias.optimizer import RuleOptimizer
+from adambias.core.errors import ConfigError
+from adambias.law import rules
+from adambias.training.optimizer import RuleOptimizer
 
 HYPER = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from adambias.config.analysis import Analyse, Figures, Interval, Regimes, Verdict
-from adambias.config.grids import Grid, NetworkCorrection, Resources
-from adambias.config.law import (
+from adambias.config.datasets import DatasetSpec, Prepare
+from adambias.config.grid import Grid
+from adambias.config.resources import Resources
+from adambias.config.scale import Params, Scale, load_params
+from adambias.config.studies import (
     Atlas,
     Bilinear,
     Fan,
@@ -12,13 +15,12 @@ from adambias.config.law import (
     NetFlow,
     NetOrder,
     NetRun,
+    NetworkCorrection,
     OrderCase,
     Orders,
     Penalty,
     Table1,
 )
-from adambias.config.prepare import DatasetSpec, Prepare
-from adambias.config.scale import Params, Scale, load_params
 from adambias.config.trial import MODEL_NAMES, RULE_NAMES, SEMANTICS_VERSION, TRIAL_FIELDS, Trial
 
 __all__ = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from adambias.checks import AtLeastOne, Fraction, NotEmpty, Positive, Range, validate
+from adambias.core.validation import AtLeastOne, Fraction, NotEmpty, Positive, Range, validate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regimes:
-    """Thresholds between oscillation, spike and divergence; see :mod:`adambias.regimes`.
+    """Thresholds between oscillation, spike and divergence; see :mod:`adambias.analysis.regimes`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Regimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """How confidence intervals are made; see :mod:`adambias.trends`.
+    """How confidence intervals are made; see :mod:`adambias.analysis.trends`.
 
     Parameters
     ----------

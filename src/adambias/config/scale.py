@@ -11,13 +11,14 @@ from typing import Annotated, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from adambias.checks import NotEmpty, build, validate
 from adambias.config.analysis import Analyse, Figures
-from adambias.config.grids import Grid, NetworkCorrection, Resources
-from adambias.config.law import Bilinear, NetFlow
-from adambias.config.prepare import Prepare
+from adambias.config.datasets import Prepare
+from adambias.config.grid import Grid
+from adambias.config.resources import Resources
+from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS
-from adambias.errors import ABSENT, ConfigError, choose_from
+from adambias.core.errors import ABSENT, ConfigError, choose_from
+from adambias.core.validation import NotEmpty, build, validate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from adambias.checks import AtLeastOne, Decay, OneOf, Positive, Range, validate
-from adambias.errors import ConfigError, choose_from
+from adambias.core.errors import ConfigError, choose_from
+from adambias.core.validation import AtLeastOne, Decay, OneOf, Positive, Range, validate
 
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
@@ -47,9 +47,9 @@ class Trial:
     dataset : str
         Name of a prepared dataset, a folder of ``data/``.
     model, norm, activation : str
-        The network; see :mod:`adambias.models`.
+        The network; see :mod:`adambias.networks.build`.
     rule : str
-        An update rule of :mod:`adambias.rules`, or ``package.module:factory`` for one's own.
+        An update rule of :mod:`adambias.law.rules`, or ``package.module:factory`` for one's own.
     h : float
         Step size.
     beta1, beta2, epsilon, epsilon_placement, bias_correction, weight_decay

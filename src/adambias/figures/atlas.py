@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from adambias.figures import Tables
+    from adambias.figures.registry import Tables
 
 TITLE = "Error atlas of the flows over beta1 and beta2"
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)

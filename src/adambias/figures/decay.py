@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from adambias.figures import Tables, effect, style
+from adambias.figures import effect, style
+from adambias.figures.registry import Tables
 
 NUMBERS = {"beta2": "fig4", "beta1": "fig5"}
 

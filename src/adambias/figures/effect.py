@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.analysis import QUANTITIES, effect_table, step_size_table
-from adambias.claims import PAPER_RULE, oscillating
-from adambias.figures import Missing, Tables, style
-from adambias.summaries import smoothing_width
+from adambias.analysis.claims.trainings import PAPER_RULE, oscillating
+from adambias.analysis.hills import smoothing_width
+from adambias.analysis.series import QUANTITIES, effect_table, step_size_table
+from adambias.figures import style
+from adambias.figures.registry import Missing, Tables
 
 SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
 LABELS = {

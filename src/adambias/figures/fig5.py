@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from adambias.figures import Tables, decay, effect
+from adambias.figures import decay, effect
+from adambias.figures.registry import Tables
 
 TITLE = "Norm and accuracy against beta1"
 

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adambias.claims import oscillating, with_series
-from adambias.curves import log_curves
-from adambias.figures import Missing, Tables, effect, style
-from adambias.trends import band
+from adambias.analysis.claims.trainings import oscillating, with_series
+from adambias.analysis.curves import log_curves
+from adambias.analysis.trends import band
+from adambias.figures import effect, style
+from adambias.figures.registry import Missing, Tables
 
 TITLE = "Hills of the norm over training"
 GRIDS = {"hills_beta2": "beta2", "hills_beta1": "beta1"}

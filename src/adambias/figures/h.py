@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.claims import PAPER_RULE, step_size_sides
-from adambias.figures import Tables, effect, style
+from adambias.analysis.claims.trainings import PAPER_RULE, step_size_sides
+from adambias.figures import effect, style
+from adambias.figures.registry import Tables
 
 TITLE = "Norm and accuracy against the step size"
 

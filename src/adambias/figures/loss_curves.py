@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adambias.claims import PAPER_RULE
-from adambias.figures import Missing, Tables, style
-from adambias.regimes import REGIMES
+from adambias.analysis.claims.trainings import PAPER_RULE
+from adambias.analysis.regimes import REGIMES
+from adambias.figures import style
+from adambias.figures.registry import Missing, Tables
 
 TITLE = "Training loss in each regime"
 SHOWN = 5

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from adambias.figures import Missing, Tables, style
-from adambias.trends import log_distance, rank_correlation
+from adambias.analysis.trends import log_distance, rank_correlation
+from adambias.figures import style
+from adambias.figures.registry import Missing, Tables
 
 TITLE = "Norm against test accuracy"
 

@@ -13,9 +13,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from adambias.figures import Missing, Tables, effect, style
-from adambias.regimes import REGIMES
-from adambias.trends import log_distance
+from adambias.analysis.regimes import REGIMES
+from adambias.analysis.trends import log_distance
+from adambias.figures import effect, style
+from adambias.figures.registry import Missing, Tables
 
 TITLE = "Regime map"
 GRID = "regimes"

@@ -7,10 +7,10 @@ package does not import MLflow.
 
 from __future__ import annotations
 
-from adambias.tracking.analysis_run import log_analysis
-from adambias.tracking.location import is_current, tracking_uri
-from adambias.tracking.mirror import View, mirror, mirror_views
-from adambias.tracking.rebuild import Summary, sync
+from adambias.tracking.mlflow.analysis_run import log_analysis
+from adambias.tracking.mlflow.location import is_current, tracking_uri
+from adambias.tracking.mlflow.mirror import View, mirror, mirror_views
+from adambias.tracking.mlflow.rebuild import Summary, sync
 
 __all__ = [
     "Summary",

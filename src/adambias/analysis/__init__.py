@@ -1,0 +1,1 @@
+"""From the sweeps' tables to regimes, summaries, trends and verdicts."""

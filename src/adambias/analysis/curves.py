@@ -1,0 +1,102 @@
+"""Histories thinned to what a figure can show, with nothing of a spike lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adambias.analysis.trends import band
+
+Columns = Mapping[str, NDArray[Any]]
+NEEDED = ("trial", "epoch", "train_loss", "test_accuracy", "perturbed_one_norm")
+
+
+def thin(history: Columns, points: int) -> dict[str, NDArray[Any]]:
+    """Gather a history into at most ``points`` bins of equal length.
+
+    Parameters
+    ----------
+    history : mapping of arrays, shape (rows,)
+        The columns :data:`NEEDED`, in the order of the epochs.
+    points : int
+        Most bins.
+
+    Returns
+    -------
+    dict of arrays, shape (bins,)
+        ``epoch`` is a bin's first; ``train_loss`` and ``perturbed_one_norm`` are medians,
+        ``train_loss_low`` and ``train_loss_high`` the extremes, so that spikes stay as high as
+        they were; ``test_accuracy`` is the last one evaluated in the bin, NaN if none was. A
+        history of at most ``points`` epochs is unchanged.
+    """
+    rows = len(history["epoch"])
+    width = max(1, -(-rows // points))
+    starts = np.arange(0, rows, width)
+    loss = np.asarray(history["train_loss"], dtype=float)
+    return {
+        "epoch": history["epoch"][starts],
+        "train_loss": _medians(loss, width),
+        "train_loss_low": np.fmin.reduceat(loss, starts),
+        "train_loss_high": np.fmax.reduceat(loss, starts),
+        "perturbed_one_norm": _medians(history["perturbed_one_norm"], width),
+        "test_accuracy": _last_finite(history["test_accuracy"], starts),
+    }
+
+
+def _medians(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    padded = np.full(-(-len(values) // width) * width, np.nan)
+    padded[: len(values)] = values
+    blocks = padded.reshape(-1, width)
+    empty = np.isnan(blocks).all(axis=1)
+    blocks[empty] = 0.0
+    medians = np.nanmedian(blocks, axis=1)
+    medians[empty] = np.nan
+    return medians
+
+
+def _last_finite(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    places = np.where(np.isfinite(values), np.arange(len(values)), -1)
+    last = np.maximum.reduceat(places, starts)
+    inside = last >= starts
+    return np.where(inside, values[np.maximum(last, 0)], np.nan)
+
+
+def mean_curves(
+    curves: pd.DataFrame, trials: pd.DataFrame, axis: str, level: float = 0.95
+) -> pd.DataFrame:
+    """Return the mean over seeds of log10 of the norm, one row per epoch and value of ``axis``.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Thinned histories with ``trial``, ``epoch`` and ``perturbed_one_norm``.
+    trials : DataFrame
+        Trials to use, with ``trial``, ``series``, ``norm_floor`` and ``axis``.
+    axis : str
+        Column of ``trials`` that tells the curves apart.
+    level : float
+        Coverage of the bands.
+
+    Returns
+    -------
+    DataFrame
+        ``series``, ``axis``, ``epoch``, ``n`` (seeds), and ``log10_norm`` and ``log10_excess``
+        (over p√ε) with the bounds of Student's t interval, ``<name>_low`` and ``<name>_high``.
+    """
+    groups = log_curves(curves, trials, axis).groupby(["series", axis, "epoch"], sort=True)
+    bands = [band(groups[name], name, level) for name in ("log10_norm", "log10_excess")]
+    return pd.concat([groups.size().rename("n"), *bands], axis=1).reset_index()
+
+
+def log_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Join curves and trials, with log10 of the norm and of its excess; NaN where not positive."""
+    joined = curves.merge(trials[["trial", "seed", "series", "norm_floor", axis]], on="trial")
+    norm = joined["perturbed_one_norm"]
+    excess = norm - joined["norm_floor"]
+    return joined.assign(
+        log10_norm=np.log10(norm.where(norm > 0)), log10_excess=np.log10(excess.where(excess > 0))
+    )

@@ -1,0 +1,197 @@
+"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adambias.analysis import curves as curve_tables
+from adambias.analysis.claims.trainings import (
+    Claim,
+    Evidence,
+    judge,
+)
+from adambias.analysis.histories import histories
+from adambias.analysis.plots import write_plots
+from adambias.analysis.regimes import REGIMES
+from adambias.analysis.summaries import NEEDED, summarise
+from adambias.analysis.trends import VERDICTS
+from adambias.config import Analyse
+from adambias.core.errors import DataError
+from adambias.core.files import write_json, write_parquet
+
+_ROWS_AT_ONCE = 250_000
+
+
+def run(
+    settings: Analyse,
+    sweeps_dir: str | Path,
+    out_dir: str | Path,
+    bilinear_dir: str | Path | None = None,
+    *,
+    scale: str,
+    law: bool = True,
+) -> dict[str, Any]:
+    """Analyse every grid that has tables.
+
+    Parameters
+    ----------
+    settings : Analyse
+        The scale's section ``analyse``.
+    sweeps_dir : path
+        Holds ``<grid>/histories.parquet`` and ``<grid>/trials.parquet``.
+    out_dir : path
+        Gets ``histories.parquet``, ``trials.parquet``, ``curves.parquet``, ``metrics.json``,
+        ``claims.json`` and ``plots/*.csv``.
+    bilinear_dir : path, optional
+        Holds ``bilinear.json`` and ``table1.json``, ``out_dir`` by default; without them their
+        claims are inconclusive.
+    scale : str
+        Name of the scale, which ``metrics.json`` begins with.
+    law : bool
+        Judge the claims about the law too, not those about trainings alone.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+
+    Raises
+    ------
+    DataError
+        If there are no tables, or a table lacks its other half.
+    """
+    out = Path(out_dir)
+    grids = _find_grids(Path(sweeps_dir))
+    out.mkdir(parents=True, exist_ok=True)
+    merge([folder / "histories.parquet" for folder in grids], out / "histories.parquet")
+    rows, thinned = _summarise_grids(grids, settings)
+    trials = _trial_table(rows)
+    write_parquet(trials, out / "trials.parquet")
+    write_parquet(thinned, out / "curves.parquet")
+    small = Path(bilinear_dir or out)
+    evidence = Evidence(
+        trials=trials,
+        curves=thinned,
+        bilinear=_read_json(small / "bilinear.json"),
+        table1=_read_json(small / "table1.json"),
+        settings=settings,
+    )
+    claims = judge(evidence, law=law)
+    metrics = {"scale": scale} | summarise_claims(trials, claims)
+    write_json(metrics, out / "metrics.json")
+    write_json([claim.as_row() for claim in claims], out / "claims.json")
+    write_plots(trials, thinned, out / "plots", settings)
+    return metrics
+
+
+def _find_grids(sweeps: Path) -> list[Path]:
+    folders = sorted(path for path in sweeps.glob("*") if path.is_dir())
+    if not folders:
+        raise DataError(f"{sweeps}: no tables of a grid, run the sweeps first: dvc repro")
+    for folder in folders:
+        for name in ("histories.parquet", "trials.parquet"):
+            if not (folder / name).is_file():
+                raise DataError(f"{folder / name}: is missing, run the sweep again: dvc repro")
+    return folders
+
+
+def merge(sources: Iterable[Path], target: Path) -> None:
+    """Write the rows of several Parquet tables into one, a bounded number at a time."""
+    files = [pq.ParquetFile(path) for path in sources]
+    schema = pa.unify_schemas([file.schema_arrow for file in files])
+    temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for file in files:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                writer.write_table(_fit(pa.Table.from_batches([batch]), schema))
+    os.replace(temporary, target)
+
+
+def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give a table all columns of the schema, null where it has none."""
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _summarise_grids(
+    grids: Iterable[Path], settings: Analyse
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Return every trial's row with its summaries, and all thinned histories."""
+    rows: list[dict[str, Any]] = []
+    pieces: list[pd.DataFrame] = []
+    for folder in grids:
+        table = pd.read_parquet(folder / "trials.parquet")
+        records: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+        known = {str(row["trial"]): row for row in records}
+        for key, history in histories(folder / "histories.parquet", NEEDED):
+            if key not in known:
+                raise DataError(f"{folder / 'trials.parquet'}: lacks trial {key}, sweep again")
+            row = known.pop(key)
+            rows.append({**row, **summarise(row, history, settings)})
+            thin = pd.DataFrame(curve_tables.thin(history, settings.curve_points))
+            pieces.append(thin.assign(trial=key, grid=row["grid"]))
+        rows += [{**row, **_without_history(row, settings)} for row in known.values()]
+    return rows, _join_curves(pieces)
+
+
+def _without_history(row: dict[str, Any], settings: Analyse) -> dict[str, Any]:
+    """Summarise a trial that diverged before its first epoch was recorded."""
+    empty = {name: np.array([], dtype=float) for name in NEEDED if name != "trial"}
+    return summarise(row, empty, settings)
+
+
+def _join_curves(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    if not pieces:
+        names = ("trial", "grid", "epoch", "train_loss", "perturbed_one_norm", "test_accuracy")
+        return pd.DataFrame(columns=[*names, "train_loss_low", "train_loss_high"])
+    whole = pd.concat(pieces, ignore_index=True)
+    return whole.astype({"trial": "category", "grid": "category"})
+
+
+def _trial_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    order = ["grid", "rule", "model", "h", "beta1", "beta2", "seed", "trial"]
+    return table.sort_values(order, kind="stable", ignore_index=True)
+
+
+def summarise_claims(trials: pd.DataFrame, claims: list[Claim]) -> dict[str, Any]:
+    """Return the numbers of ``metrics.json``: counts, and each claim's numbers and verdict."""
+    once = trials.drop_duplicates("trial")
+    numbers = (
+        *("value", "low", "high", "rank_correlation", "n", "used", "planned"),
+        *("claimed", "found", "verdict"),
+    )
+    verdicts = [claim.verdict for claim in claims]
+    return {
+        "trials": {
+            "total": len(once),
+            **{regime: int((once["regime"] == regime).sum()) for regime in REGIMES},
+        },
+        "verdicts": {word: verdicts.count(word) for word in VERDICTS},
+        "claims": {
+            claim.key: {
+                name: value
+                for name, value in claim.as_row().items()
+                if name in numbers and value is not None
+            }
+            for claim in claims
+        },
+    }
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,173 @@
+"""What ``adambias doctor`` checks, each with the mend for what is wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
+from adambias.core.entry import run_stage
+from adambias.core.errors import AdambiasError
+from adambias.data.manifest import check_arrays, prepared_digest
+from adambias.ledger.ledger import Ledger
+
+Check = Callable[[Params], Iterator[str]]
+_JOIN = "import sys; from adambias import doctor; doctor.join(*sys.argv[1:])"
+JOIN_SECONDS = 120.0
+"""Most seconds that joining a cluster and looking at its nodes may take."""
+
+
+def examine(path: Path, scale: str | None = None) -> int:
+    """Run every check, print one line each, and return how many failed.
+
+    Parameters
+    ----------
+    path : Path
+        The parameters.
+    scale : str, optional
+        Use this scale instead of the one the file names.
+    """
+    try:
+        params = load_params(path, scale)
+    except AdambiasError as error:
+        _say("parameters", str(error), good=False)
+        return 1
+    _say("parameters", f"{path}, scale {params.name}", good=True)
+    failed = 0
+    for name, check in CHECKS.items():
+        try:
+            for line in check(params):
+                _say(name, line, good=True)
+        except (AdambiasError, OSError) as error:
+            failed += 1
+            _say(name, str(error), good=False)
+    return failed
+
+
+def _say(name: str, line: str, *, good: bool) -> None:
+    mark = click.style("ok  ", fg="green") if good else click.style("FAIL", fg="red")
+    click.echo(f"{mark} {name}: {line}")
+
+
+def _check_installation(params: Params) -> Iterator[str]:
+    wanted = ("torch", "torchvision", "ray", "mlflow", "dvc", "pandas", "seaborn")
+    versions = []
+    for name in wanted:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            raise AdambiasError(f"{name} is not installed: run make setup") from None
+    yield f"Python {sys.version.split()[0]}, {', '.join(versions)}"
+    import torch
+
+    try:
+        import torchvision
+    except RuntimeError as error:
+        raise AdambiasError(
+            f"torchvision does not fit torch {torch.__version__} ({error}): install both from the "
+            "same release, make setup does"
+        ) from None
+    gpus = torch.cuda.device_count()
+    yield f"torchvision {torchvision.__version__} fits torch; {gpus} GPUs here"
+
+
+def _check_data(params: Params) -> Iterator[str]:
+    for name, spec in params.scale.prepare.datasets.items():
+        digest = prepared_digest(name, spec, params.data_root)
+        check_arrays(name, params.data_root)
+        yield f"{params.data_root / name}, digest {digest[:12]}"
+
+
+def _check_ledger(params: Params) -> Iterator[str]:
+    ledger = Ledger.open(params.store)
+    ledger.initialise()
+    others = ledger.of_other_semantics()
+    if others:
+        yield (
+            f"{ledger.store.where()}: {len(others)} trials are of other semantics than "
+            f"{SEMANTICS_VERSION}: kept and not used"
+        )
+    keys = sorted(set(ledger.keys()) - others)
+    problems = [line for key in keys if (line := ledger.damaged(key))]
+    foreign = ledger.foreign()
+    if foreign:
+        yield f"{ledger.store.where()}: no trial's and left alone: {', '.join(foreign[:5])}"
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise AdambiasError(problems[0] + more)
+    finished = len(ledger.finished(keys))
+    yield f"{ledger.store.where()}: writable, {len(keys)} trials, {finished} finished, none damaged"
+
+
+def _check_tracking(params: Params) -> Iterator[str]:
+    from adambias.tracking.mlflow import location
+
+    uri = location.tracking_uri(params.root)
+    location.refuse_unreachable(uri)
+    location.refuse_unwritable(uri)
+    yield location.shown(uri)
+
+
+def _check_cluster(params: Params) -> Iterator[str]:
+    address = os.environ.get("RAY_ADDRESS")
+    resources = params.scale.resources
+    if not address or address == "local":
+        if resources.gpus_per_trial > 0:
+            import torch
+
+            if not torch.cuda.is_available():
+                raise AdambiasError(
+                    f"resources.gpus_per_trial = {resources.gpus_per_trial:g}: this machine has "
+                    "no GPU: set RAY_ADDRESS to a cluster that has, or choose scale laptop"
+                )
+        yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
+        return
+    yield f"RAY_ADDRESS = {address}: {_joined(address, params)}"
+
+
+def _joined(address: str, params: Params) -> str:
+    """Join the cluster in a process of its own, as what only looks like Ray may never answer."""
+    resources = params.scale.resources
+    request = (str(resources.cpus_per_trial), str(resources.gpus_per_trial))
+    command = [sys.executable, "-c", _JOIN, *request]
+    # In the environment, as a URI may hold secrets and arguments can be seen by all.
+    environment = {**os.environ, "ADAMBIAS_STORE": params.store}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=JOIN_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise AdambiasError(
+            f"RAY_ADDRESS = {address}: does not answer as Ray within {JOIN_SECONDS:g} s: give the "
+            "address of the cluster's head, or unset it"
+        ) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise AdambiasError((said or [f"RAY_ADDRESS = {address}: {lines[-1]}"])[-1])
+    return done.stdout.strip().splitlines()[-1]
+
+
+def join(cpus_per_trial: str, gpus_per_trial: str) -> None:
+    """Join the cluster, print what it has and exit; on trouble with a line on stderr and code 1."""
+    from adambias.sweep.cluster import look_at_cluster
+
+    resources = Resources(
+        cpus_per_trial=float(cpus_per_trial), gpus_per_trial=float(gpus_per_trial)
+    )
+    run_stage(lambda: print(look_at_cluster(resources, Ledger.open().store.uri)))
+
+
+CHECKS: dict[str, Check] = {
+    "installation": _check_installation,
+    "data": _check_data,
+    "ledger": _check_ledger,
+    "tracking": _check_tracking,
+    "cluster": _check_cluster,
+}

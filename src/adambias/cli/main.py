@@ -1,0 +1,226 @@
+"""The command ``adambias``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adambias import __version__
+from adambias.config import Params, load_params
+from adambias.core.entry import guard
+from adambias.core.errors import AdambiasError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+GRIDS = click.argument("grids", nargs=-1, metavar="[GRID]...")
+SCALE = click.option("--scale", help="Use this scale instead of the one params.yaml names.")
+PARAMS = click.option(
+    "--params",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("params.yaml"),
+    show_default=True,
+    help="The parameters.",
+)
+YES = click.option(
+    "--yes",
+    is_flag=True,
+    help="Go on with more than 10,000 trials; so does ADAMBIAS_YES=1.",
+)
+
+
+class _Commands(click.Group):
+    """Commands whose errors are one line, unless ``--debug`` is given."""
+
+    def invoke(self, context: click.Context) -> Any:
+        debug = bool(context.params.get("debug"))
+        code = guard(functools.partial(super().invoke, context), debug=debug)
+        if code:
+            context.exit(code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """Find out what an optimizer secretly regularises.
+
+    Sweeps of full-batch trainings, checked against the modified flows of their optimizers.
+
+    \b
+    Example:
+      adambias plan            # what would run, and for how long
+      adambias sweep beta2     # run it
+      adambias status --watch  # from another terminal
+    """
+
+
+def _grids(params: Params, names: Iterable[str]) -> list[str]:
+    return list(names) or list(params.scale.grids)
+
+
+def _confirm(params: Params, names: list[str], yes: bool) -> bool:
+    """Ask before planning very many trials; without a terminal to ask on, ``--yes`` is needed."""
+    from adambias.ledger.plan import LARGE, count_trials, is_confirmed
+
+    yes = yes or is_confirmed()
+    largest = max(count_trials(params, [name]) for name in names)
+    if yes or largest <= LARGE or not sys.stdin.isatty():
+        return yes
+    click.confirm(f"a grid holds {largest:,} trials: go on?", abort=True)
+    return True
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+@click.option("--list", "listing", is_flag=True, help="List every trial with its key and state.")
+@click.option("--slots", type=click.IntRange(min=1), help="Trials at a time, for the estimate.")
+def plan(
+    grids: tuple[str, ...],
+    scale: str | None,
+    path: Path,
+    yes: bool,
+    listing: bool,
+    slots: int | None,
+) -> None:
+    """Show what a sweep would run; starts nothing.
+
+    \b
+    Example:
+      adambias plan beta2 beta1
+      adambias plan --scale paper --slots 8
+    """
+    from adambias.cli.plan import print_plan
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    confirmed = _confirm(params, names, yes)
+    print_plan(params, names, confirmed=confirmed, listing=listing, slots=slots)
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+@click.option("--watch", is_flag=True, help="Show what is under way until every trial is finished.")
+def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, watch: bool) -> None:
+    """Show the state of each trial.
+
+    It is read from the ledger, so any terminal and machine that sees it will do.
+
+    \b
+    Example:
+      adambias status beta2
+      adambias status --watch
+    """
+    from adambias.cli.status import print_status, watch_status
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    confirmed = _confirm(params, names, yes)
+    if not watch:
+        print_status(params, names, confirmed=confirmed)
+        return
+    try:
+        watch_status(params, names, confirmed=confirmed)
+    except KeyboardInterrupt:  # the way to end it, which needs no word
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@main.command()
+@GRIDS
+@SCALE
+@PARAMS
+@YES
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray Tune (this machine, or the cluster at RAY_ADDRESS), or this process alone.",
+)
+@click.option("--track/--no-track", default=True, help="Mirror the ledger into MLflow.")
+def sweep(
+    grids: tuple[str, ...],
+    scale: str | None,
+    path: Path,
+    yes: bool,
+    executor: Any,
+    track: bool,
+) -> None:
+    """Run the trials that are not finished.
+
+    \b
+    Example:
+      adambias sweep beta2 --executor inline
+    """
+    from adambias.cli.plan import pipeline_notes
+    from adambias.sweep import run as sweeping
+
+    params = load_params(path, scale)
+    names = _grids(params, grids)
+    confirmed = _confirm(params, names, yes)
+    for line in pipeline_notes(params, names):
+        click.echo(line, err=True)
+    done = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
+    counts = done.count(done.jobs)
+    click.echo(f"{counts['done']} done, {counts['diverged']} diverged")
+
+
+@main.command()
+@SCALE
+@PARAMS
+def doctor(scale: str | None, path: Path) -> None:
+    """Check what a sweep needs and say how to mend it.
+
+    Looks at the installation, data, ledger, tracking store and cluster.
+
+    \b
+    Example:
+      adambias doctor
+    """
+    from adambias.cli.doctor import examine
+
+    problems = examine(path, scale)
+    if problems:
+        raise AdambiasError(f"{problems} of the checks above failed")
+
+
+@main.command()
+@SCALE
+@PARAMS
+@YES
+def sync(scale: str | None, path: Path, yes: bool) -> None:
+    """Rebuild the MLflow view from the ledger.
+
+    What is there already is left as it is.
+
+    \b
+    Example:
+      rm mlflow.db && adambias sync
+    """
+    from adambias import tracking
+    from adambias.cli.notes import print_notes
+    from adambias.ledger.ledger import Ledger
+    from adambias.ledger.plan import make_plan
+
+    params = load_params(path, scale)
+    ledger = Ledger.open(params.store)
+    names = list(params.scale.grids)
+    confirmed = _confirm(params, names, yes)
+    found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    click.echo(tracking.sync(ledger, params, dict(found.grids)))
+    print_notes(found, ledger)
+
+
+if __name__ == "__main__":
+    main()

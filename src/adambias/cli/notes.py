@@ -1,0 +1,72 @@
+"""What ``adambias plan`` and ``adambias status`` print."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable
+
+from rich.console import Console
+
+from adambias.config import SEMANTICS_VERSION, TRIAL_FIELDS, Trial
+from adambias.ledger.job import MISSING, Job
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import Plan
+
+
+def open_console() -> Console:
+    """Return a console on which a line stays one line in a log."""
+    # What is shown holds paths and values, in which brackets and colons are no markup.
+    plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    console = plain()
+    if console.is_terminal:
+        return console
+    return plain(width=160, soft_wrap=True)
+
+
+def print_notes(plan: Plan, ledger: Ledger) -> None:
+    """Print what is odd about a plan: damaged folders, data that are not prepared, and the like."""
+    console = open_console()
+    for line in plan.damaged:
+        console.print(line)
+    if plan.repeated:
+        console.print(f"{plan.repeated} trials are named twice in a grid and counted once")
+    for name in plan.unprepared:
+        console.print(
+            f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
+            "recognised: run dvc repro prepare"
+        )
+    for rule in sorted({job.trial.rule for job in plan.jobs if job.rule_source == MISSING}):
+        console.print(
+            f"rule {rule}: has no file to be found, so finished trials of it are not recognised: "
+            "put its folder on PYTHONPATH, or install it"
+        )
+    others = sum(
+        outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION
+        for outcome in plan.recorded
+    )
+    if others:
+        console.print(
+            f"{others} finished trials are of other semantics than {SEMANTICS_VERSION}: they are "
+            "kept and not used"
+        )
+    foreign = ledger.foreign()
+    if foreign:
+        console.print(
+            f"{ledger.store.where()}: {', '.join(foreign[:5])} is no trial and left alone"
+        )
+
+
+def varying(jobs: Iterable[Job]) -> set[str]:
+    """Return the fields in which the trials differ."""
+    trials = [job.trial for job in jobs]
+    return {name for name in TRIAL_FIELDS if len({getattr(trial, name) for trial in trials}) > 1}
+
+
+def describe(trial: Trial, swept: Collection[str] = ()) -> str:
+    """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
+    words = []
+    for name, default in TRIAL_FIELDS.items():
+        value = getattr(trial, name)
+        if name in swept or value != default:
+            words.append(f"{name}={value}")
+    return " ".join(words)

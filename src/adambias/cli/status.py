@@ -1,0 +1,122 @@
+"""What ``adambias plan`` and ``adambias status`` print."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from adambias.cli.notes import describe, open_console, print_notes, varying
+from adambias.config import Params
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import Plan, make_plan
+
+ALIVE_SECONDS = 60.0
+"""A trial whose last report is older than this, and than three of its epochs, is interrupted."""
+FIRST_EPOCH_SECONDS = 300.0
+"""What an epoch is taken to last until the first is over."""
+WATCH_SECONDS = 2.0
+"""Seconds between two looks at the ledger."""
+
+
+def print_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
+    """Print one line per trial, its state and how far it is, and a line of counts."""
+    ledger = Ledger.open(params.store)
+    plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    standing = _standing(plan, ledger)
+    console = open_console()
+    console.print(_status_table(plan, standing))
+    console.print(_counts(standing))
+    print_notes(plan, ledger)
+
+
+def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
+    """Show what is under way, renewed every few seconds, until every trial is finished."""
+    ledger = Ledger.open(params.store)
+    plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    print_notes(plan, ledger)
+    console = open_console()
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            _watch(plan, ledger, live)
+    finally:
+        if not console.is_terminal:  # where Live ends without a newline
+            console.print()
+
+
+def _watch(plan: Plan, ledger: Ledger, live: Live) -> None:
+    while True:
+        news = dict(ledger.outcomes(job.key for job in plan.pending))
+        plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
+        standing = _standing(plan, ledger)
+        busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
+        tables = [_status_table(plan, busy)] if busy else []
+        live.update(Group(*tables, _counts(standing)), refresh=True)
+        if not plan.pending:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """A trial's state, the epochs it has behind it, and the node it runs on."""
+
+    state: str
+    epochs: int = 0
+    host: str = ""
+
+
+_AT_REST = ("done", "diverged", "pending")
+
+
+def _standing(plan: Plan, ledger: Ledger) -> dict[str, _Standing]:
+    pending = [job.key for job in plan.pending]
+    reports = dict(ledger.reports(pending))
+    failed = ledger.failures(pending)
+    found = {}
+    for job in plan.jobs:
+        key, report = job.key, reports.get(job.key)
+        epoch = report["epoch"] if report else 0
+        if key in plan.outcomes:
+            found[key] = _Standing(state=plan.state(job), epochs=plan.outcomes[key]["epochs"])
+        elif key in failed:
+            found[key] = _Standing(state="failed", epochs=epoch)
+        elif report is None:
+            found[key] = _Standing(state="pending")
+        else:
+            state = "running" if _alive(report) else "interrupted"
+            found[key] = _Standing(state=state, epochs=epoch, host=report["host"])
+    return found
+
+
+def _alive(report: Mapping[str, Any]) -> bool:
+    """Tell whether a trial runs: its last report is no older than a few of its epochs take."""
+    epoch = report["seconds_per_epoch"] or FIRST_EPOCH_SECONDS
+    return bool(time.time() - report["updated"] < max(ALIVE_SECONDS, 3 * epoch))
+
+
+def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for name in ("trial", "grid", "state", "epochs", "settings"):
+        table.add_column(name, no_wrap=name != "settings")
+    for name, jobs in plan.grids.items():
+        swept = varying(jobs)
+        for job in jobs:
+            if (it := standing.get(job.key)) is not None:
+                state = f"{it.state} on {it.host}" if it.state == "running" else it.state
+                epochs = f"{it.epochs}/{job.trial.epochs}"
+                table.add_row(job.key, name, state, epochs, describe(job.trial, swept))
+    return table
+
+
+def _counts(standing: Mapping[str, _Standing]) -> str:
+    counts = Counter(it.state for it in standing.values())
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

@@ -1,0 +1,48 @@
+"""Sets of trials, and what a trial asks of the machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from adambias.core.errors import ConfigError
+from adambias.core.validation import AtLeastOne, Positive, Range, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial asks of the cluster and how much trouble a sweep bears; no part of a key.
+
+    Parameters
+    ----------
+    cpus_per_trial, gpus_per_trial : float
+        A fraction of a GPU packs several trials on one; more than one GPU is a whole number.
+    max_concurrent : int or None
+        Most trials at a time; None is as many as fit.
+    retries : int
+        Times a trial is restarted after its worker, node or store was lost.
+    error_budget : int
+        Failing trials (a bug, not bad luck) after which the sweep stops.
+    checkpoint_seconds : float
+        Seconds between checkpoints of a trial, the most that a lost worker costs.
+    keep_states : bool
+        Keep the last state of finished trials, so that more epochs can be added to them.
+    train_ahead : bool
+        Let the first stage ``sweep@<grid>`` that trains go on with what the other grids lack, so
+        that Ray starts once for a whole ``dvc repro``.
+    """
+
+    cpus_per_trial: Annotated[float, Positive] = 1.0
+    gpus_per_trial: Annotated[float, Range(at_least=0)] = 0.0
+    max_concurrent: Annotated[int | None, AtLeastOne] = None
+    retries: Annotated[int, Range(at_least=0)] = 3
+    error_budget: Annotated[int, AtLeastOne] = 3
+    checkpoint_seconds: Annotated[float, Range(at_least=0)] = 30.0
+    keep_states: bool = False
+    train_ahead: bool = False
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.gpus_per_trial > 1 and not self.gpus_per_trial.is_integer():
+            allowed = "must be below 1, a part of one GPU, or a whole number"
+            raise ConfigError("gpus_per_trial", self.gpus_per_trial, allowed)

@@ -1,0 +1,46 @@
+"""How a pipeline script ends: one line on an error, and an exit code DVC can trust."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from adambias.core import no_telemetry as telemetry
+from adambias.core.errors import AdambiasError
+
+
+def guard(work: Callable[[], object], *, debug: bool = False) -> int:
+    """Run ``work`` and return the exit code; an error becomes one line on stderr.
+
+    Parameters
+    ----------
+    work : callable
+        Takes nothing.
+    debug : bool
+        Let errors through, with their traceback.
+
+    Returns
+    -------
+    int
+        0 on success, 1 on an error a user can mend, 130 if interrupted.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    telemetry.opt_out()
+    try:
+        work()
+    except (AdambiasError, OSError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what is finished is kept, run the same again", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_stage(main: Callable[[], object]) -> None:
+    """Run a stage's ``main`` and exit; ``ADAMBIAS_DEBUG`` set shows tracebacks."""
+    sys.exit(guard(main, debug=bool(os.environ.get("ADAMBIAS_DEBUG"))))

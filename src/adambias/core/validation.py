@@ -1,0 +1,237 @@
+"""Validation of frozen dataclasses from their annotations.
+
+A field annotated ``Annotated[float, Range(above=0)]`` is checked on construction by
+:func:`validate`, called from ``__post_init__``; :func:`build` makes a dataclass from a mapping
+and refuses unknown and missing keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import numbers
+import operator
+import types
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from adambias.core.errors import ABSENT, ConfigError, choose_from
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Bounds of a number; ``above`` and ``below`` exclude the bound itself."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Tell whether ``value`` lies within the bounds."""
+        return (
+            (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        """Return the bounds in words."""
+        words = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
+        given = [(w, getattr(self, k)) for k, w in words.items() if getattr(self, k) is not None]
+        return " and ".join(f"{word} {bound:g}" for word, bound in given)
+
+
+AtLeastOne = Range(at_least=1)
+Positive = Range(above=0)
+Decay = Fraction = Range(at_least=0, below=1)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A string out of a set that is known only at run time."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """How many entries a list or mapping has."""
+
+    at_least: int
+    at_most: int | None = None
+
+    def holds(self, value: Sized) -> bool:
+        """Tell whether ``value`` has as many."""
+        return self.at_least <= len(value) <= (self.at_most or len(value))
+
+    def __str__(self) -> str:
+        """Return the number in words."""
+        if self.at_least == self.at_most:
+            return f"{self.at_least} entries"
+        return f"at least {self.at_least} {'entry' if self.at_least == 1 else 'entries'}"
+
+
+NotEmpty = Entries(at_least=1)
+Pair = Entries(at_least=2, at_most=2)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+def validate(instance: Any) -> None:
+    """Check every field of a dataclass instance and store it in its canonical type.
+
+    Integers become floats where a float is annotated, NumPy's numbers become Python's, lists
+    become tuples, mappings become the dataclass they are annotated as.
+
+    Raises
+    ------
+    ConfigError
+        If a value is of the wrong type or out of its range; it names the field.
+    """
+    hints = _hints(instance.__class__)
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        checked = convert(hints[field.name], value, field.name)
+        object.__setattr__(instance, field.name, checked)
+
+
+def build(cls: type[T], mapping: Any, where: str = "") -> T:
+    """Make the dataclass ``cls`` from ``mapping``; ``where`` prefixes the keys in errors.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown key, a missing key, or a bad value.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(where.rstrip("."), mapping, "must be a section with keys and values")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            raise ConfigError(
+                f"{where}{key}", mapping[key], f"unknown key, {choose_from(fields, key)}"
+            )
+    for name, field in fields.items():
+        absent = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if absent and name not in mapping:
+            raise ConfigError(f"{where}{name}", ABSENT, "is missing, give it a value")
+    try:
+        return cls(**mapping)
+    except ConfigError as error:
+        raise error.within(where) from None
+
+
+def integer(key: str, value: Any, at_least: int) -> int:
+    """Return an argument that counts something as a plain int, or raise :class:`ConfigError`."""
+    try:
+        number = at_least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise ConfigError(key, value, f"must be an integer >= {at_least}")
+    return number
+
+
+def convert_field(cls: type, name: str, value: Any, key: str) -> Any:
+    """Return ``value`` as the field ``name`` of a dataclass holds it; ``key`` names it in errors.
+
+    Raises
+    ------
+    ConfigError
+        If it is of the wrong type or out of its range.
+    """
+    return convert(_hints(cls)[name], value, key)
+
+
+def convert(hint: Any, value: Any, key: str) -> Any:
+    """Return ``value`` as the type ``hint`` asks for, or raise :class:`ConfigError`."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        inner, *rules = get_args(hint)
+        value = convert(inner, value, key)
+        for rule in rules:
+            _apply(rule, value, key)
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(get_args(hint), value, key)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(key, value, choose_from(map(str, get_args(hint)), value))
+        return next(option for option in get_args(hint) if option == value)
+    if origin is tuple:
+        return _convert_sequence(get_args(hint)[0], value, key)
+    if origin is dict or hint is dict:
+        return _convert_mapping(get_args(hint), value, key)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else build(hint, value, f"{key}.")  # type: ignore[arg-type]
+    return _convert_scalar(hint, value, key)
+
+
+def _apply(rule: Any, value: Any, key: str) -> None:
+    if value is None:
+        return
+    if isinstance(rule, Range):
+        for number in value if isinstance(value, tuple) else (value,):
+            if not rule.holds(number):
+                raise ConfigError(key, number, f"must be {rule}")
+    elif isinstance(rule, OneOf) and value not in rule.names:
+        raise ConfigError(key, value, choose_from(rule.names, value))
+    elif isinstance(rule, Entries) and not rule.holds(value):
+        raise ConfigError(key, list(value), f"must have {rule}")
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    error: ConfigError | None = None
+    for option in (o for o in options if o is not type(None)):
+        try:
+            return convert(option, value, key)
+        except ConfigError as caught:
+            error = error or caught
+    assert error is not None
+    raise error
+
+
+def _convert_sequence(inner: Any, value: Any, key: str) -> tuple[Any, ...]:
+    if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
+        raise ConfigError(key, value, "must be a list")
+    return tuple(convert(inner, v, f"{key}[{i}]") for i, v in enumerate(value))
+
+
+def _convert_mapping(arguments: tuple[Any, ...], value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(key, value, "must be a section with keys and values")
+    inner = arguments[1] if arguments else Any
+    return {str(k): convert(inner, v, f"{key}.{k}") for k, v in value.items()}
+
+
+def _convert_scalar(hint: Any, value: Any, key: str) -> Any:
+    if hint is Any:
+        return value
+    words = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+    if hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(key, value, "must be a finite number")
+        return float(value)
+    if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if hint in (bool, str) and isinstance(value, hint):
+        return hint(value)
+    # NumPy's truth values are registered as no kind of number, and NumPy is not loaded here.
+    if hint is bool and str(getattr(value, "dtype", "")) == "bool" and value.ndim == 0:
+        return bool(value)
+    quoted = isinstance(value, str) and hint in (int, float)
+    advice = " (a string; write it without quotes, as 8, 0.0001 or 1e-4)" if quoted else ""
+    raise ConfigError(key, value, f"must be {words.get(hint, hint)}{advice}")

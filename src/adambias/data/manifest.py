@@ -1,0 +1,124 @@
+"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from adambias.config import DatasetSpec
+from adambias.core.errors import DataError
+
+if TYPE_CHECKING:
+    pass
+
+
+MANIFEST = "manifest.json"
+DIGITS_TRAIN_SIZE = 400
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def settings(spec: DatasetSpec) -> dict[str, Any]:
+    """Return what identifies a preparation, with the defaults of ``digits`` filled in."""
+    values = dataclasses.asdict(spec)
+    if spec.source == "digits" and spec.train_size is None:
+        values["train_size"] = DIGITS_TRAIN_SIZE
+    return values
+
+
+def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None) -> str:
+    """Return the digest of the dataset at ``<root>/<name>``, prepared as ``spec`` asks.
+
+    Raises
+    ------
+    DataError
+        If it is absent, damaged, or prepared with other settings.
+    """
+    folder = data_root(root) / name
+    if not (folder / MANIFEST).exists():
+        raise DataError(f"{folder}: is not prepared: run dvc repro prepare")
+    manifest = read_manifest(folder)
+    if manifest["settings"] != settings(spec):
+        raise DataError(
+            f"{folder}: was prepared with other settings than the scale's: run dvc repro prepare"
+        )
+    return cast(str, manifest["digest"])
+
+
+def check_arrays(name: str, root: str | Path | None = None) -> None:
+    """Compare the arrays at ``<root>/<name>`` with the checksums of their manifest.
+
+    Raises
+    ------
+    DataError
+        If one is absent or damaged.
+    """
+    folder = data_root(root) / name
+    manifest = read_manifest(folder)
+    for key in ARRAYS:
+        read_array(folder, key, manifest)
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Return ``root``, or ``ADAMBIAS_DATA``, or ``data``."""
+    return Path(root or os.environ.get("ADAMBIAS_DATA") or "data")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a dataset's folder, which must match its digest.
+
+    Raises
+    ------
+    DataError
+        If it is absent or damaged.
+    """
+    file = folder / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        sound = manifest["digest"] == digest_of(manifest)
+    except FileNotFoundError:
+        raise DataError(f"{file}: is missing; run dvc repro prepare") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise damaged(file, "a manifest in JSON") from None
+    if not sound:
+        raise damaged(file, "contents that match its digest")
+    return cast("dict[str, Any]", manifest)
+
+
+def damaged(file: Path, expected: str) -> DataError:
+    """Return the error of a file that is not what it should be."""
+    return DataError(
+        f"{file}: is damaged, expected {expected}; delete {file.parent} and run dvc repro prepare"
+    )
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """Return one SHA-256 over the arrays and their normalisation."""
+    keys = ("format", "classes", "normalisation")
+    content = {key: manifest[key] for key in keys}
+    content["files"] = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_array(folder: Path, key: str, manifest: Mapping[str, Any]) -> np.ndarray:
+    """Return one array of a dataset, whose checksum must be the manifest's."""
+    file = folder / f"{key}.npy"
+    expected = manifest["files"].get(file.name, {}).get("sha256")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{file}: cannot be read ({error.strerror}); delete {folder} and run dvc repro prepare"
+        ) from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise damaged(file, f"SHA-256 {str(expected)[:12]}… and found {found[:12]}…")
+    return cast(np.ndarray, np.load(io.BytesIO(content), allow_pickle=False))

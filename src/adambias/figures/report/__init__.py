@@ -1,0 +1,1 @@
+"""The report, one page that needs nothing beside itself, and a scale's kept evidence."""

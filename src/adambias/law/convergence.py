@@ -1,0 +1,143 @@
+"""Iterate a rule, integrate a flow, and measure the order to which one follows the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adambias.core.errors import ConfigError
+from adambias.law.arguments import Losses
+from adambias.law.flows import leading_order_flow, modified_flow
+from adambias.law.integration import Method, PathInfo, integrate, iterate
+from adambias.law.rules import UpdateRule
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderReport:
+    """Errors of both flows against the rule, and the orders they show.
+
+    Attributes
+    ----------
+    step_sizes : tuple of float
+        The step sizes h.
+    leading_errors, modified_errors : tuple of float
+        Largest Euclidean distance to the rule over the path, per step size.
+    leading_order, modified : float
+        Slopes of log error against log h, by least squares; NaN when an error is zero.
+    """
+
+    step_sizes: tuple[float, ...]
+    leading_errors: tuple[float, ...]
+    modified_errors: tuple[float, ...]
+
+    @property
+    def leading_order(self) -> float:
+        """Order of the leading-order flow; the theory says 1."""
+        return _slope(self.step_sizes, self.leading_errors)
+
+    @property
+    def modified(self) -> float:
+        """Order of the modified flow; the theory says 2."""
+        return _slope(self.step_sizes, self.modified_errors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, the orders too, for a results file."""
+        orders = {"leading_order": self.leading_order, "modified": self.modified}
+        return dataclasses.asdict(self) | orders
+
+
+def observed_order(
+    rule: UpdateRule,
+    loss: Losses,
+    theta0: Tensor,
+    horizon: float,
+    step_sizes: Sequence[float],
+    *,
+    method: Method = "rk4",
+    substeps: int = 1,
+) -> OrderReport:
+    """Measure the order to which both flows follow a rule.
+
+    Parameters
+    ----------
+    rule, loss
+        As in :func:`iterate`.
+    theta0 : Tensor of float64, shape (p,)
+        Start.
+    horizon : float
+        Length of time T; a multiple of every step size.
+    step_sizes : sequence of float
+        At least two step sizes.
+    method, substeps
+        As in :func:`integrate`.
+
+    Returns
+    -------
+    OrderReport
+    """
+    _check_order_request(theta0, horizon, step_sizes)
+    leading: list[float] = []
+    modified: list[float] = []
+    for h in step_sizes:
+        n_steps = round(horizon / h)
+        path = _finite(iterate(rule, loss, theta0, h, n_steps, return_info=True), "the rule", h)
+        for flow, errors in (
+            (leading_order_flow(rule, loss), leading),
+            (modified_flow(rule, loss, h), modified),
+        ):
+            run = integrate(flow, theta0, h, n_steps, method, substeps, return_info=True)
+            errors.append(_distance(path, _finite(run, f"the {flow.name} flow", h)))
+    return OrderReport(
+        step_sizes=tuple(map(float, step_sizes)),
+        leading_errors=tuple(leading),
+        modified_errors=tuple(modified),
+    )
+
+
+def _finite(run: tuple[Tensor, PathInfo], what: str, h: float) -> Tensor:
+    path, info = run
+    if info.status == "diverged":
+        at = info.diverged_at
+        raise ConfigError("step_sizes", h, f"{what} diverged at step {at}, take a smaller one")
+    return path
+
+
+def _distance(path: Tensor, other: Tensor) -> float:
+    return float(torch.linalg.vector_norm(path - other, dim=-1).max())
+
+
+def _slope(step_sizes: Sequence[float], errors: Sequence[float]) -> float:
+    if min(errors) <= 0:
+        return math.nan
+    return float(np.polyfit(np.log(step_sizes), np.log(errors), 1)[0])
+
+
+def _check_order_request(theta0: Tensor, horizon: float, step_sizes: Sequence[float]) -> None:
+    if len(step_sizes) < 2:
+        raise ConfigError("step_sizes", list(step_sizes), "must hold at least two step sizes")
+    if isinstance(theta0, Tensor) and theta0.dtype != torch.float64:
+        raise ConfigError(
+            "theta0.dtype", theta0.dtype, "must be float64: rounding in others hides the order"
+        )
+    if isinstance(theta0, Tensor) and theta0.ndim != 1:
+        raise ConfigError("theta0.shape", tuple(theta0.shape), "must be (p,)")
+    if not 0 < horizon < math.inf:
+        raise ConfigError("horizon", horizon, "must be > 0 and finite")
+    for h in step_sizes:
+        if not 0 < h < math.inf:
+            raise ConfigError("step_sizes", h, "must be > 0 and finite")
+        steps = horizon / h
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
+            raise ConfigError("step_sizes", h, f"must divide the horizon, {horizon}")
+    if len(set(step_sizes)) < len(step_sizes):
+        raise ConfigError("step_sizes", list(step_sizes), "must differ from one another")

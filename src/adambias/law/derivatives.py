@@ -1,0 +1,95 @@
+"""Derivatives of functions of tensors, by reverse sweeps alone.
+
+``torch.func`` has the same, at a price: its first call loads torch's compiler, which takes seconds,
+and on small losses each call costs more than the loss itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+if TYPE_CHECKING:
+    from adambias.law.losses import Loss
+
+
+def gradient_of(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
+    """Return the gradient of a function to a scalar.
+
+    It can be differentiated again where ``point`` requires it, as :func:`pullback` has it do.
+    """
+    again = point.requires_grad and torch.is_grad_enabled()
+    with torch.enable_grad():
+        start = point if again else point.detach().requires_grad_()
+        value = function(start)
+    return _sweep(value, (start,), again=again)[0]
+
+
+def pullback(
+    function: Callable[..., Tensor], *point: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    """Return the value and the function from cotangents of it to cotangents of the point."""
+    value, start = _recorded(function, point)
+
+    def transpose(cotangent: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            product = (value * cotangent).sum()
+        return _sweep(product, start, kept=True)
+
+    return value.detach(), transpose
+
+
+def derivative(
+    function: Callable[..., Tensor], point: tuple[Tensor, ...], tangent: tuple[Tensor, ...]
+) -> Tensor:
+    """Return the derivative of ``function`` at ``point`` along ``tangent``.
+
+    It is the transpose of the transpose, two reverse sweeps.
+    """
+    value, start = _recorded(function, point)
+    with torch.enable_grad():
+        cotangent = torch.zeros_like(value, requires_grad=True)
+        transpose = _sweep((value * cotangent).sum(), start, again=True)
+        pairs = zip(transpose, tangent, strict=True)
+        product = torch.stack([(each * along).sum() for each, along in pairs]).sum()
+    return _sweep(product, (cotangent,))[0]
+
+
+def _recorded(
+    function: Callable[..., Tensor], point: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the value with its graph, and the point that it begins at."""
+    with torch.enable_grad():
+        start = tuple(each.detach().requires_grad_() for each in point)
+        return function(*start), start
+
+
+def _sweep(
+    value: Tensor, start: tuple[Tensor, ...], *, again: bool = False, kept: bool = False
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a scalar, zero where it does not depend on ``start``.
+
+    Of a scalar alone, as torch loads its symbolic algebra before a product with a cotangent. They
+    can be differentiated ``again``, or the value once more if its graph is ``kept``.
+    """
+    if not value.requires_grad:
+        return tuple(map(torch.zeros_like, start))
+    return torch.autograd.grad(
+        value, start, retain_graph=again or kept, create_graph=again, materialize_grads=True
+    )
+
+
+def gradient(loss: Loss, theta: Tensor) -> Tensor:
+    """Return the gradient at ``theta``, ``(p,)`` or one row per trajectory, ``(B, p)``."""
+    return gradient_of(total(loss, theta), theta)
+
+
+def total(loss: Loss, theta: Tensor) -> Loss:
+    """Return the loss, or the sum of the losses of independent trajectories."""
+    if theta.ndim == 1:
+        return loss
+    return lambda rows: vmap(loss)(rows).sum()

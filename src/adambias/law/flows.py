@@ -1,0 +1,233 @@
+"""Flows that follow an update rule: leading order, modified, memoryless; full batch or mini-batch.
+
+With m_hat frozen at theta, f0 = -Phi(phi_1(g), ..., phi_L(g), theta) is the leading-order drift and
+
+    f1^(n) = sum_l (lambda_l(n) + 1/2) d_l Phi[phi_l'(g) . (Hessian f0)] + 1/2 d_theta Phi[f0]
+    lambda_l(n) = d/(1 - d) - (n + 1) d^(n+1) / (1 - d^(n+1)),    d = d_l
+
+makes theta' = f0 + h f1^(n) on [nh, (n+1)h] follow the rule to second order in h. The halves come
+from discrete time, the mean ages lambda from memory. A list of losses stands for mini-batches taken
+in cyclic order (Theorem 3.1); :mod:`adambias.law.cyclic` holds its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from adambias.core.errors import ConfigError
+from adambias.core.validation import integer
+from adambias.law.arguments import Losses, as_losses, check_shapes, check_start, check_step_size
+from adambias.law.cyclic import settled_step
+from adambias.law.derivatives import derivative, gradient, gradient_of, pullback, total
+from adambias.law.losses import Loss
+from adambias.law.memory import mean_age
+from adambias.law.minibatch import Batches
+from adambias.law.rules import UpdateRule, require_rule
+
+if TYPE_CHECKING:
+    from adambias.law.rules import Number
+
+
+Step: TypeAlias = int | Literal["step"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """An ordinary differential equation theta' = drift(theta, n) on [nh, (n+1)h].
+
+    Attributes
+    ----------
+    drift : callable
+        The right side: of ``theta`` of shape ``(p,)`` or ``(B, p)`` and of the step ``n``.
+    name : {"leading_order", "modified", "memoryless"}
+        Which approximation it is.
+    rule : UpdateRule
+        The rule it follows.
+    losses : tuple of callable
+        The loss, or the mini-batch losses in cyclic order.
+    h : float, Tensor or None
+        The step size it was made for; None for the leading-order flow, which needs none.
+    """
+
+    drift: Callable[[Tensor, int], Tensor]
+    name: Literal["leading_order", "modified", "memoryless"]
+    rule: UpdateRule
+    losses: tuple[Loss, ...]
+    h: Number | None
+
+    def __call__(self, theta: Tensor, n: int = 0) -> Tensor:
+        """Return the drift at ``theta`` in step ``n``."""
+        return self.drift(theta, n)
+
+
+def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
+    """Return theta' = f0 = -Phi(phi(g), theta), which follows the rule to first order in h.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        The optimizer, with bias correction.
+    loss : callable or sequence of callables
+        The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    """
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+
+    def drift(theta: Tensor, n: int) -> Tensor:
+        if len(losses) > 1:
+            return -Batches(rule, losses, theta, n, derivatives=False).direction
+        return -_direction(rule, gradient(losses[0], theta), theta)
+
+    return Flow(
+        drift=drift,
+        name="leading_order",
+        rule=rule,
+        losses=losses,
+        h=None,
+    )
+
+
+def modified_flow(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
+    """Return theta' = f0 + h f1, which follows the rule to second order in h.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+        The optimizer, with bias correction.
+    loss : callable or sequence of callables
+        The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    h : float or Tensor
+        Step size, >= 0; a tensor ``(B, 1)`` for one per trajectory.
+    n : "step", None or int, optional
+        The age of the memory: that of each step (the default, and the theorem), None for the limit
+        of large n, equations (2.2)-(2.3), or one fixed step.
+    """
+    return _corrected_flow("modified", rule, loss, h, n, half=0.5)
+
+
+def memoryless(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
+    """Return the memoryless iteration theta+ = theta + h f0 + h^2 sum_l lambda_l d_l Phi[...].
+
+    It keeps only the terms that come from memory. Being an iteration, it is integrated by Euler's
+    method with one step per h: that is what :func:`adambias.integrate` does with it. Parameters as
+    in :func:`modified_flow`.
+
+    References
+    ----------
+    Cattaneo and Shigida (2025), on memory in optimization algorithms.
+    """
+    return _corrected_flow("memoryless", rule, loss, h, n, half=0.0)
+
+
+@torch.no_grad()
+def correction(
+    rule: UpdateRule, loss: Losses, theta: Tensor, h: Number, n: int | None = None
+) -> Tensor:
+    """Return h f1, the O(h) term of the modified flow's drift.
+
+    Parameters
+    ----------
+    rule, loss, h
+        As in :func:`modified_flow`.
+    theta : Tensor, shape (p,) or (B, p)
+        Where to evaluate.
+    n : int or None
+        The step; None is the limit of large n, for one loss only, since a mini-batch drift depends
+        on which batch comes.
+
+    Returns
+    -------
+    Tensor of the shape of theta
+        Without autograd's graph, whatever theta brings along.
+    """
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+    check_step_size(h)
+    n = None if n is None else integer("n", n, at_least=0)
+    check_start(losses, theta)
+    check_shapes(rule, theta, h)
+    if n is None and len(losses) > 1:
+        raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
+    _, first_order = _drift(rule, losses, theta, n, 0.5)
+    return h * first_order
+
+
+def _corrected_flow(
+    name: Literal["modified", "memoryless"],
+    rule: UpdateRule,
+    loss: Losses,
+    h: Number,
+    n: Step,
+    half: float,
+) -> Flow:
+    losses = as_losses(loss)
+    _check_rule(rule, losses)
+    check_step_size(h)
+    fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
+    settled = settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
+
+    def age(step: int) -> int | None:
+        if fixed is None:
+            return settled + step % len(losses) if len(losses) > 1 else None
+        return step if fixed == "step" else fixed
+
+    def drift(theta: Tensor, step: int) -> Tensor:
+        leading, first_order = _drift(rule, losses, theta, age(step), half)
+        return leading + h * first_order
+
+    return Flow(
+        drift=drift,
+        name=name,
+        rule=rule,
+        losses=losses,
+        h=h,
+    )
+
+
+def _drift(
+    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, n: int | None, half: float
+) -> tuple[Tensor, Tensor]:
+    """Return f0 and f1; ``half`` is the share of discrete time, 0 for the memoryless iteration."""
+    if len(losses) > 1:
+        assert n is not None
+        batches = Batches(rule, losses, theta, n, derivatives=True)
+        return -batches.direction, batches.first_order(half)
+    return _full_batch_drift(rule, losses[0], theta, n, half)
+
+
+def _full_batch_drift(
+    rule: UpdateRule, loss: Loss, theta: Tensor, n: int | None, half: float
+) -> tuple[Tensor, Tensor]:
+    """Return f0 and f1 from one gradient and one Hessian-vector product."""
+    g, hessian_product = pullback(partial(gradient_of, total(loss, theta)), theta)
+    f0 = -_direction(rule, g, theta)
+    (curvature,) = hessian_product(f0)
+    ages = [mean_age(decay, n) for decay in rule.decays]
+
+    def direction(*arguments: Tensor) -> Tensor:
+        moments = [m.phi(a) for m, a in zip(rule.moments, arguments[:-1], strict=True)]
+        return rule.combine(*moments, arguments[-1])
+
+    point = (*(g for _ in ages), theta)
+    tangent = (*((age + half) * curvature for age in ages), half * f0)
+    return f0, derivative(direction, point, tangent)
+
+
+def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:
+    return rule.combine(*(moment.phi(g) for moment in rule.moments), theta)
+
+
+def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
+    require_rule(rule)
+    if not rule.bias_correction:
+        raise ConfigError(
+            "bias_correction", False, f"must be true for the flows of {rule.name} to hold"
+        )
+    if len(losses) > 1 and any(isinstance(decay, Tensor) for decay in rule.decays):
+        raise ConfigError("decay", "a tensor", "must be a number for mini-batches")

@@ -1,0 +1,403 @@
+"""Update rules: what an optimizer is, once for its steps and its flows.
+
+A rule is a list of exponential moving averages of functions of the gradient and a combiner:
+
+    m_l^(n+1) = d_l m_l^(n) + (1 - d_l) phi_l(g^(n)),    m_hat_l = m_l^(n+1) / (1 - d_l^(n+1))
+    theta^(n+1) = theta^(n) - h Phi(m_hat_1, ..., m_hat_L, theta^(n))
+
+All products, squares and roots are componentwise. Decays and epsilon are numbers, or tensors that
+broadcast against theta (``(B, 1)`` against ``(B, p)``) to run many rules at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from adambias.core.errors import ConfigError, choose_from
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Number: TypeAlias = float | Tensor
+
+Placement: TypeAlias = Literal["inside", "outside"]
+
+
+def identity(g: Tensor) -> Tensor:
+    """Return the gradient itself."""
+    return g
+
+
+def square(g: Tensor) -> Tensor:
+    """Return the componentwise square of the gradient."""
+    return g * g
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An exponential moving average of ``phi(g)``, corrected for its start at zero.
+
+    Parameters
+    ----------
+    decay : float or Tensor
+        Weight of the past, in [0, 1); 0 keeps no memory.
+    phi : callable, optional
+        Componentwise function of the gradient, smooth; the identity if not given.
+    """
+
+    decay: Number
+    phi: Callable[[Tensor], Tensor] = identity
+
+    def __post_init__(self) -> None:
+        _within("decay", self.decay, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
+        if not callable(self.phi):
+            raise ConfigError("phi", self.phi, "must be a function of the gradient")
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """A momentum optimizer: moments and a combiner.
+
+    Parameters
+    ----------
+    moments : sequence of Moment
+        The averages the rule keeps; plain ``(decay, phi)`` pairs will do.
+    combine : callable
+        ``combine(m_hat_1, ..., m_hat_L, theta)``, the direction that is multiplied by -h. Written
+        with tensor operations that broadcast; it must not change its arguments.
+    name : str, optional
+        Name in tables and figures.
+    bias_correction : bool, optional
+        Divide each moment by 1 - d^(n+1). The flows need it.
+
+    Examples
+    --------
+    A rule of one's own, Adam with a cube root:
+
+    >>> rule = UpdateRule(
+    ...     moments=[(0.9, identity), (0.99, lambda g: g.abs() ** 3)],
+    ...     combine=lambda m, nu, theta: m / (nu + 1e-6) ** (1 / 3),
+    ...     name="cube-root Adam",
+    ... )
+    >>> rule.name
+    'cube-root Adam'
+    """
+
+    moments: Sequence[Moment]
+    combine: Callable[..., Tensor]
+    name: str = "custom"
+    bias_correction: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.moments, Sequence) or not self.moments:
+            raise ConfigError("moments", self.moments, "must be a list of at least one moment")
+        moments = tuple(map(_as_moment, self.moments))
+        if not callable(self.combine):
+            raise ConfigError("combine", self.combine, "must be a function of moments and theta")
+        object.__setattr__(self, "moments", moments)
+
+    @property
+    def decays(self) -> tuple[Number, ...]:
+        """Decay of each moment, in order."""
+        return tuple(moment.decay for moment in self.moments)
+
+
+def _as_moment(moment: Any) -> Moment:
+    if isinstance(moment, Moment):
+        return moment
+    try:
+        return Moment(*moment)
+    except TypeError:
+        allowed = "must be a Moment, or a pair (decay, phi)"
+        raise ConfigError("moments", moment, allowed) from None
+
+
+def require_rule(rule: Any) -> None:
+    """Refuse what is no update rule, such as a factory that was not called.
+
+    Raises
+    ------
+    ConfigError
+        If ``rule`` is not an :class:`UpdateRule`.
+    """
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules.adam() returns")
+
+
+def _within(key: str, value: Any, holds: Callable[[Any], Any], allowed: str) -> None:
+    try:
+        verdict = holds(value)
+    except TypeError:
+        raise ConfigError(key, value, f"must be a number, {allowed}") from None
+    if not (verdict if isinstance(verdict, bool) else bool(verdict.all())):
+        raise ConfigError(key, value, allowed)
+
+
+def _check_decays(**decays: Number) -> None:
+    for key, value in decays.items():
+        _within(key, value, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
+
+
+def _check_epsilon(epsilon: Number) -> None:
+    _within("epsilon", epsilon, lambda e: (e > 0) & (e < math.inf), "must be > 0 and finite")
+
+
+def _check_weight_decay(weight_decay: Number) -> None:
+    _within(
+        "weight_decay", weight_decay, lambda w: (w >= 0) & (w < math.inf), "must be >= 0 and finite"
+    )
+
+
+def _denominator(epsilon: Number, placement: Placement) -> Callable[[Tensor], Tensor]:
+    """Return sqrt(nu + epsilon) or sqrt(nu) + epsilon as a function of nu."""
+    _check_epsilon(epsilon)
+    if placement == "inside":
+        return lambda nu: (nu + epsilon).sqrt_()
+    if placement == "outside":
+        return lambda nu: _root(nu) + epsilon
+    raise ConfigError("epsilon_placement", placement, choose_from(("inside", "outside"), placement))
+
+
+def _root(nu: Tensor) -> Tensor:
+    """Return sqrt(nu), with the derivative 0 where nu is 0.
+
+    There autograd would multiply an infinite slope by d nu = 2 g dg = 0. The limit is finite: a
+    rule divides by sqrt(nu) + epsilon what vanishes with g, so that the term of nu vanishes with
+    g too, from either side. Only where the numerator outlasts nu (mini-batches, ``beta2`` = 0) does
+    that term jump with the sign of g; 0 is midway.
+    """
+    import torch
+
+    if not torch.is_grad_enabled():  # An optimizer's step, which is to cost no more than a root.
+        return nu.sqrt()
+    zero = nu == 0
+    return nu.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
+
+
+def _smooth_sign(x: Tensor, epsilon: Number) -> Tensor:
+    """Return x / sqrt(x^2 + epsilon), which lies in (-1, 1)."""
+    return x / (x * x + epsilon).sqrt_()
+
+
+def _decayed(direction: Callable[..., Tensor], weight_decay: Number) -> Callable[..., Tensor]:
+    """Add decoupled weight decay to a combiner; 0 leaves the combiner as it is."""
+    _check_weight_decay(weight_decay)
+    if isinstance(weight_decay, int | float) and weight_decay == 0:
+        return direction
+    return lambda *arguments: direction(*arguments) + weight_decay * arguments[-1]
+
+
+def gradient_descent(*, bias_correction: bool = True) -> UpdateRule:
+    """Gradient descent: Phi = g."""
+    return UpdateRule([Moment(0.0)], lambda m, theta: m, "gradient_descent", bias_correction)
+
+
+def heavy_ball(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
+    """Gradient descent with heavy-ball momentum, as a moving average: Phi = m."""
+    _check_decays(beta1=beta1)
+    return UpdateRule([Moment(beta1)], lambda m, theta: m, "heavy_ball", bias_correction)
+
+
+def nesterov(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
+    """Nesterov momentum, as a moving average: Phi = beta1 m + (1 - beta1) g."""
+    _check_decays(beta1=beta1)
+    return UpdateRule(
+        [Moment(beta1), Moment(0.0)],
+        lambda m, g, theta: beta1 * m + (1 - beta1) * g,
+        "nesterov",
+        bias_correction,
+    )
+
+
+def rmsprop(
+    *,
+    beta2: Number = 0.999,
+    epsilon: Number = 1e-8,
+    epsilon_placement: Placement = "inside",
+    bias_correction: bool = True,
+) -> UpdateRule:
+    """RMSProp, which is Adam without memory of the gradient: Phi = g / sqrt(nu + epsilon)."""
+    _check_decays(beta2=beta2)
+    root = _denominator(epsilon, epsilon_placement)
+    return UpdateRule(
+        [Moment(0.0), Moment(beta2, square)],
+        lambda g, nu, theta: g / root(nu),
+        "rmsprop",
+        bias_correction,
+    )
+
+
+def adam(
+    *,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    epsilon: Number = 1e-8,
+    epsilon_placement: Placement = "inside",
+    bias_correction: bool = True,
+) -> UpdateRule:
+    """Adam, Definition 2.1: Phi = m / sqrt(nu + epsilon).
+
+    Parameters
+    ----------
+    beta1, beta2 : float or Tensor
+        Decays of the averages of the gradient and of its square (the paper's beta and rho).
+    epsilon : float or Tensor
+        Numerical stability, > 0; of the unit of a squared gradient when inside the root.
+    epsilon_placement : {"inside", "outside"}
+        sqrt(nu + epsilon), the paper's; or sqrt(nu) + epsilon, Kingma and Ba's and PyTorch's.
+    bias_correction : bool
+        Correct both averages for their start at zero.
+
+    References
+    ----------
+    Kingma and Ba (2015), Adam: A method for stochastic optimization.
+    """
+    _check_decays(beta1=beta1, beta2=beta2)
+    root = _denominator(epsilon, epsilon_placement)
+    return UpdateRule(
+        [Moment(beta1), Moment(beta2, square)],
+        lambda m, nu, theta: m / root(nu),
+        "adam",
+        bias_correction,
+    )
+
+
+def adamw(
+    *,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    epsilon: Number = 1e-8,
+    epsilon_placement: Placement = "inside",
+    weight_decay: Number = 0.01,
+    bias_correction: bool = True,
+) -> UpdateRule:
+    """Adam with decoupled weight decay: Phi = m / sqrt(nu + epsilon) + weight_decay theta."""
+    rule = adam(
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        epsilon_placement=epsilon_placement,
+        bias_correction=bias_correction,
+    )
+    return replace(rule, combine=_decayed(rule.combine, weight_decay), name="adamw")
+
+
+def nadam(
+    *,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    epsilon: Number = 1e-8,
+    epsilon_placement: Placement = "inside",
+    bias_correction: bool = True,
+) -> UpdateRule:
+    """Adam with Nesterov momentum: Phi = (beta1 m + (1 - beta1) g) / sqrt(nu + epsilon)."""
+    _check_decays(beta1=beta1, beta2=beta2)
+    root = _denominator(epsilon, epsilon_placement)
+    return UpdateRule(
+        [Moment(beta1), Moment(beta2, square), Moment(0.0)],
+        lambda m, nu, g, theta: (beta1 * m + (1 - beta1) * g) / root(nu),
+        "nadam",
+        bias_correction,
+    )
+
+
+def lion(
+    *,
+    beta1: Number = 0.9,
+    beta2: Number = 0.99,
+    epsilon: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    bias_correction: bool = True,
+) -> UpdateRule:
+    """Lion with its sign smoothed: Phi = s(beta1 m + (1 - beta1) g) + weight_decay theta.
+
+    Here m decays with ``beta2`` and s(x) = x / sqrt(x^2 + epsilon).
+    """
+    _check_decays(beta1=beta1, beta2=beta2)
+    _check_epsilon(epsilon)
+    return UpdateRule(
+        [Moment(beta2), Moment(0.0)],
+        _decayed(
+            lambda m, g, theta: _smooth_sign(beta1 * m + (1 - beta1) * g, epsilon), weight_decay
+        ),
+        "lion",
+        bias_correction,
+    )
+
+
+def signum(
+    *, beta1: Number = 0.9, epsilon: Number = 1e-8, bias_correction: bool = True
+) -> UpdateRule:
+    """Signum, the sign of the averaged gradient, smoothed: Phi = m / sqrt(m^2 + epsilon)."""
+    _check_decays(beta1=beta1)
+    _check_epsilon(epsilon)
+    return UpdateRule(
+        [Moment(beta1)], lambda m, theta: _smooth_sign(m, epsilon), "signum", bias_correction
+    )
+
+
+_FACTORIES: dict[str, Callable[..., UpdateRule]] = {
+    factory.__name__: factory
+    for factory in (
+        gradient_descent,
+        heavy_ball,
+        nesterov,
+        rmsprop,
+        adam,
+        adamw,
+        nadam,
+        lion,
+        signum,
+    )
+}
+NAMES: tuple[str, ...] = tuple(_FACTORIES)
+
+
+def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
+    """Make a rule by its name, passing only the hyperparameters its factory accepts.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`NAMES`, or ``"package.module:factory"`` for a factory of one's own.
+    **hyperparameters
+        ``beta1``, ``beta2``, ``epsilon``, ``epsilon_placement``, ``weight_decay``,
+        ``bias_correction``; those the factory does not name are left out.
+
+    Examples
+    --------
+    >>> make_rule("heavy_ball", beta1=0.5, beta2=0.9).decays
+    (0.5,)
+    """
+    factory = _FACTORIES.get(name) or _load_factory(name)
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        raise ConfigError("rule", name, "must name a function that returns an UpdateRule") from None
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        accepted = {p.name for p in parameters}
+        hyperparameters = {k: v for k, v in hyperparameters.items() if k in accepted}
+    rule = factory(**hyperparameters)
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError("rule", name, f"must return an UpdateRule, not {type(rule).__name__}")
+    return rule
+
+
+def _load_factory(name: str) -> Callable[..., UpdateRule]:
+    module_name, separator, factory_name = name.partition(":")
+    if not separator:
+        raise ConfigError(
+            "rule", name, f"{choose_from(NAMES, name)}, or package.module:factory for your own"
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError("rule", name, f"cannot be imported ({error})") from None
+    if not callable(factory):
+        raise ConfigError("rule", name, "must name a function that returns an UpdateRule")
+    return factory

@@ -1,0 +1,245 @@
+"""What a sweep would run: the trials of its grids, less what the ledger holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from adambias.config import SEMANTICS_VERSION, Params
+from adambias.core.errors import ConfigError, DataError, LedgerError
+from adambias.data.manifest import prepared_digest
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
+
+LARGE = 10_000
+"""Trials from which a plan is taken for a mistake unless it is confirmed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The trials of some grids and what the ledger knows of them.
+
+    Parameters
+    ----------
+    grids : dict of list of Job
+        Trials of each grid; one that a grid names twice stands once.
+    outcomes : dict
+        ``done.json`` of the finished trials, by key.
+    started : set of str
+        Unfinished trials with a checkpoint to go on from.
+    extends : dict
+        For trials that only add epochs to a finished one whose state was kept: that one's key.
+    recorded : tuple of dict
+        ``done.json`` of every finished trial of the ledger, of these grids or not.
+    repeated : int
+        Trials that were named more than once in one grid.
+    unprepared : tuple of str
+        Datasets that are not prepared, so that finished trials on them cannot be recognised.
+    damaged : tuple of str
+        One line for each unfinished trial whose ``done.json`` is there and of no use.
+    """
+
+    grids: Mapping[str, list[Job]]
+    outcomes: Mapping[str, dict[str, Any]]
+    started: frozenset[str]
+    extends: Mapping[str, str] = field(default_factory=dict)
+    recorded: tuple[Mapping[str, Any], ...] = ()
+    repeated: int = 0
+    unprepared: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Every trial once, in the order of the grids."""
+        return list({job.key: job for jobs in self.grids.values() for job in jobs}.values())
+
+    @property
+    def pending(self) -> list[Job]:
+        """The trials that are not finished, those with a checkpoint first."""
+        pending = [job for job in self.jobs if job.key not in self.outcomes]
+        return sorted(pending, key=lambda job: job.key not in self.started)
+
+    def lacks(self, name: str) -> bool:
+        """Tell whether a grid has a trial that is not finished."""
+        return any(job.key not in self.outcomes for job in self.grids[name])
+
+    def only(self, names: Iterable[str]) -> Plan:
+        """Return the plan of some of its grids."""
+        return replace(self, grids={name: self.grids[name] for name in names})
+
+    def count(self, jobs: Iterable[Job]) -> dict[str, int]:
+        """Count trials by state: done, diverged (both finished), to resume, to run."""
+        counts = {"done": 0, "diverged": 0, "to resume": 0, "to run": 0}
+        for job in jobs:
+            counts[self.state(job)] += 1
+        return counts
+
+    def state(self, job: Job) -> str:
+        """Return the state of one trial."""
+        outcome = self.outcomes.get(job.key)
+        if outcome is not None:
+            return "diverged" if outcome.get("status") == "diverged" else "done"
+        return "to resume" if job.key in self.started or job.key in self.extends else "to run"
+
+
+def is_confirmed() -> bool:
+    """Tell whether ``ADAMBIAS_YES`` confirms grids of very many trials.
+
+    Raises
+    ------
+    ConfigError
+        If it says neither yes nor no.
+    """
+    value = os.environ.get("ADAMBIAS_YES", "")
+    if value.strip().lower() in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if value.strip().lower() in ("", "0", "false", "f", "no", "n", "off"):
+        return False
+    raise ConfigError("ADAMBIAS_YES", value, "must be 1 or 0")
+
+
+def count_trials(params: Params, names: Iterable[str]) -> int:
+    """Return how many trials the grids name, without expanding them."""
+    return sum(params.scale.grid(name).size for name in names)
+
+
+def make_plan(
+    params: Params,
+    names: Iterable[str],
+    ledger: Ledger,
+    *,
+    strict: bool = True,
+    confirmed: bool = False,
+    digests: Mapping[str, str] | None = None,
+) -> Plan:
+    """Expand grids and subtract what is finished.
+
+    Parameters
+    ----------
+    params : Params
+        The scale's settings.
+    names : iterable of str
+        Grids to plan.
+    ledger : Ledger
+        Where finished trials are.
+    strict : bool
+        Refuse datasets that are not prepared; otherwise they are listed in ``unprepared``.
+    confirmed : bool
+        Plan however many trials there are.
+    digests : mapping, optional
+        Digest of each dataset, if they are not to be read from the prepared data.
+
+    Raises
+    ------
+    ConfigError
+        If a grid is unknown, or holds more than 10,000 trials and ``confirmed`` is false.
+    DataError
+        If a dataset is not prepared, its manifest is damaged, or it was prepared otherwise.
+    LedgerError
+        If two trials have one key.
+    """
+    names = list(names)
+    for name in names:
+        size = params.scale.grid(name).size
+        if size > LARGE and not confirmed:
+            raise ConfigError(
+                f"grids.{name}",
+                f"{size:,} trials",
+                f"is more than {LARGE:,}: confirm with --yes, or ADAMBIAS_YES=1 for dvc repro",
+            )
+    unprepared: tuple[str, ...] = ()
+    if digests is None:
+        digests, unprepared = _digests(params, strict)
+    grids: dict[str, list[Job]] = {}
+    repeated = 0
+    for name in names:
+        grid = params.scale.grid(name)
+        jobs = [Job.of(t, digests[t.dataset]) for t in grid.expand(params.scale.trial)]
+        if not jobs:
+            raise ConfigError(f"grids.{name}.exclude", list(grid.exclude), "leaves no trial")
+        grids[name] = list(_one_trial_a_key(jobs).values())
+        repeated += len(jobs) - len(grids[name])
+    jobs_by_key = _one_trial_a_key(job for jobs in grids.values() for job in jobs)
+    folders = ledger.keys()
+    known = dict(ledger.outcomes(folders))
+    outcomes = {key: known[key] for key in jobs_by_key.keys() & known.keys()}
+    pending = {key: job for key, job in jobs_by_key.items() if key not in outcomes}
+    return Plan(
+        grids=grids,
+        outcomes=outcomes,
+        started=frozenset(ledger.started(pending)),
+        extends=_extensions(known, pending.values()),
+        recorded=tuple(known.values()),
+        repeated=repeated,
+        unprepared=unprepared,
+        damaged=tuple(ledger.damaged_outcomes(sorted(pending.keys() & set(folders)))),
+    )
+
+
+def left_out(params: Params, names: Iterable[str]) -> list[str]:
+    """Return those of the grids that the ``dvc.yaml`` beside ``params.yaml`` does not run.
+
+    Empty if there is none, or its sweep stage is of another form.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = (params.root / "dvc.yaml").read_text(encoding="utf-8")
+        listed = YAML(typ="safe", pure=True).load(text)["stages"]["sweep"]["matrix"]["grid"]
+    except (OSError, ValueError, YAMLError, KeyError, TypeError):
+        return []
+    return [name for name in names if name not in listed] if isinstance(listed, list) else []
+
+
+def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
+    by_key: dict[str, Job] = {}
+    for job in jobs:
+        other = by_key.setdefault(job.key, job)
+        if other != job:
+            raise LedgerError(
+                f"key {job.key}: two trials have it, {other.trial} and {job.trial}: run them with "
+                "two ledgers, each with an ADAMBIAS_STORE of its own"
+            )
+    return by_key
+
+
+def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
+    digests, unprepared = {}, []
+    for name, spec in params.scale.prepare.datasets.items():
+        try:
+            digests[name] = prepared_digest(name, spec, params.data_root)
+        except DataError:
+            if strict:
+                raise
+            digests[name] = "not prepared"
+            unprepared.append(name)
+    return digests, tuple(unprepared)
+
+
+def _lineage(trial: Mapping[str, Any], digest: str, source: str) -> str:
+    rest = {name: value for name, value in trial.items() if name != "epochs"}
+    return json.dumps([rest, digest, source], sort_keys=True)
+
+
+def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) -> dict[str, str]:
+    """Find, for each pending trial, the longest shorter finished one whose state was kept."""
+    kept: dict[str, list[tuple[int, str]]] = {}
+    for key, outcome in outcomes.items():
+        same = outcome.get("semantics", SEMANTICS_VERSION) == SEMANTICS_VERSION
+        if same and outcome.get("state_kept"):
+            source = outcome.get("rule_source", "")
+            lineage = _lineage(outcome["trial"], outcome["data_digest"], source)
+            kept.setdefault(lineage, []).append((outcome["epochs"], key))
+    extends = {}
+    for job in pending:
+        lineage = _lineage(asdict(job.trial), job.data_digest, job.rule_source)
+        shorter = [
+            (epochs, key) for epochs, key in kept.get(lineage, []) if epochs < job.trial.epochs
+        ]
+        if shorter:
+            extends[job.key] = max(shorter)[1]
+    return extends

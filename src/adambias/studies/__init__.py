@@ -1,0 +1,1 @@
+"""What the stages compute that check the law, on small losses and on networks."""

@@ -1,0 +1,286 @@
+"""Stage ``bilinear``: the law checked on small losses, and the tables of figures 1 to 3."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty
+from adambias.core.errors import ConfigError, choose_from
+from adambias.core.files import write_json, write_parquet, write_text
+from adambias.core.processes import run_all
+from adambias.law import losses, rules
+from adambias.law.arguments import Losses
+from adambias.law.convergence import observed_order
+from adambias.law.derivatives import gradient
+from adambias.law.flows import leading_order_flow, modified_flow
+from adambias.law.integration import integrate, iterate
+from adambias.law.norms import perturbed_one_norm
+from adambias.studies.table1 import table1_cells, table1_markdown
+
+ATLAS_COLUMNS = ("beta1", "beta2", "leading_error", "modified_error", "ratio")
+PENALTY_POINTS = 201
+ROWS_PER_PATH = 400
+
+
+def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[str, Any]:
+    """Compute the stage and write its files.
+
+    Parameters
+    ----------
+    settings : Bilinear
+        The scale's section ``bilinear``.
+    out_dir : path
+        Folder for ``bilinear.json`` (settings, orders, arrivals, figure 1's curves),
+        ``bilinear.parquet`` (trajectories), ``atlas.parquet``, ``table1.json``, ``table1.md``.
+    workers : int
+        Processes to compute in.
+
+    Returns
+    -------
+    dict
+        The content of ``bilinear.json``.
+    """
+    out = Path(out_dir)
+    done = run_all(_calls(settings), workers)
+    fans, paths = (
+        pd.concat(done[what, name] for name in cases)
+        for what, cases in (("fan", settings.fans), ("path", settings.paths))
+    )
+    summary = {
+        "settings": dataclasses.asdict(settings),
+        "smallest_norm": smallest_norm_point(settings.x, settings.y),
+        "penalty": penalty_curves(settings.penalty),
+        "arrivals": arrivals(fans),
+        "path_errors": path_errors(paths),
+        "orders": [report for (what, *_), report in done.items() if what == "order"],
+    }
+    table1 = table1_cells(settings.table1)
+    write_parquet(pd.concat([fans, paths], ignore_index=True), out / "bilinear.parquet")
+    write_parquet(done["atlas",], out / "atlas.parquet")
+    write_json(table1, out / "table1.json")
+    write_text(table1_markdown(table1), out / "table1.md")
+    write_json(summary, out / "bilinear.json")
+    return summary
+
+
+def _calls(settings: Bilinear) -> dict[tuple[str, ...], Callable[[], Any]]:
+    """Return all that takes time, by what and of which case."""
+    calls: dict[tuple[str, ...], Callable[[], Any]] = {}
+    calls["atlas",] = partial(atlas, settings.atlas, settings)
+    for name, fan in settings.fans.items():
+        calls["fan", name] = partial(fan_table, settings, name, fan)
+    for name, case in settings.paths.items():
+        calls["path", name] = partial(path_table, settings, name, case)
+    for each in _orders(settings):
+        calls["order", *each] = partial(order, settings, *each)
+    return calls
+
+
+def penalty(
+    x: NDArray[np.float64], beta1: float, beta2: float, epsilon: float
+) -> NDArray[np.float64]:
+    """Return F(x) of figure 1: in one dimension the bias is (h/2) d/dtheta F(E'(theta)).
+
+    F(x) = C (sqrt(eps + x^2) - sqrt(eps)) + (1+rho)/(1-rho) eps (1/sqrt(eps) - 1/sqrt(x^2+eps)),
+    with C = (1+beta)/(1-beta) - (1+rho)/(1-rho), beta = ``beta1`` and rho = ``beta2``.
+
+    Parameters
+    ----------
+    x : ndarray
+        Values of the derivative E'.
+    beta1, beta2, epsilon : float
+        Adam's hyperparameters, epsilon inside the root.
+
+    Returns
+    -------
+    ndarray of the shape of x
+    """
+    first, second = (1 + beta1) / (1 - beta1), (1 + beta2) / (1 - beta2)
+    root, at_zero = np.sqrt(x * x + epsilon), math.sqrt(epsilon)
+    return (first - second) * (root - at_zero) + second * epsilon * (1 / at_zero - 1 / root)
+
+
+def penalty_curves(settings: Penalty) -> dict[str, Any]:
+    """Return the curves of figure 1."""
+    x = np.linspace(-settings.span, settings.span, PENALTY_POINTS)
+    curves = [
+        {"beta1": b1, "beta2": b2, "values": penalty(x, b1, b2, settings.epsilon).tolist()}
+        for b1, b2 in settings.pairs
+    ]
+    return {"epsilon": settings.epsilon, "x": x.tolist(), "curves": curves}
+
+
+def smallest_norm_point(x: float, y: float) -> tuple[float, float]:
+    """Return the minimum at which the gradient's one-norm is smallest as the loss goes to zero.
+
+    At distance r = x theta1 theta2 - y from the minima the one-norm is |x r| (|theta1| + |theta2|),
+    so it is smallest where theta1 = theta2.
+    """
+    side = math.sqrt(abs(y / x))
+    return side, math.copysign(side, y / x)
+
+
+def fan_table(settings: Bilinear, name: str, fan: Fan) -> pd.DataFrame:
+    """Return Adam's trajectories of one panel of figure 2 or 3."""
+    loss, start = losses.bilinear(x=settings.x, y=settings.y), _start(settings)
+    tables = []
+    for value in getattr(fan, fan.varied):
+        point = {"beta1": fan.beta1[0], "beta2": fan.beta2[0], "h": fan.h[0], fan.varied: value}
+        rule = rules.adam(beta1=point["beta1"], beta2=point["beta2"], epsilon=fan.epsilon)
+        n_steps = round(fan.horizon / point["h"])
+        path = iterate(rule, loss, start, point["h"], n_steps)
+        tables.append(_rows(name, "adam", path, point | {"epsilon": fan.epsilon}, settings))
+    return pd.concat(tables)
+
+
+def path_table(settings: Bilinear, name: str, case: FlowCase) -> pd.DataFrame:
+    """Return Adam and both its flows, with the distance to Adam in column ``error``."""
+    loss, start = losses.bilinear(x=settings.x, y=settings.y), _start(settings)
+    rule = rules.adam(beta1=case.beta1, beta2=case.beta2, epsilon=case.epsilon)
+    n_steps = round(case.horizon / case.h)
+    adam = iterate(rule, loss, start, case.h, n_steps)
+    runs = {"adam": adam}
+    for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, case.h)):
+        runs[flow.name] = integrate(flow, start, case.h, n_steps)
+    point = {"beta1": case.beta1, "beta2": case.beta2, "epsilon": case.epsilon, "h": case.h}
+    return pd.concat(
+        _rows(name, kind, path, point, settings, (path - adam).norm(dim=-1))
+        for kind, path in runs.items()
+    )
+
+
+def _rows(
+    panel: str,
+    kind: str,
+    path: Tensor,
+    point: dict[str, float],
+    settings: Bilinear,
+    error: Tensor | None = None,
+) -> pd.DataFrame:
+    """Return a trajectory as rows, thinned to at most `ROWS_PER_PATH` and its end."""
+    n = np.arange(len(path))
+    keep = (n % math.ceil(len(path) / ROWS_PER_PATH) == 0) | (n == n[-1])
+    loss = losses.bilinear(x=settings.x, y=settings.y)
+    norms = perturbed_one_norm(gradient(loss, path), point["epsilon"])
+    table = pd.DataFrame(
+        {
+            "panel": panel,
+            "kind": kind,
+            **point,
+            "n": n,
+            "t": n * point["h"],
+            "theta1": path[:, 0].numpy(),
+            "theta2": path[:, 1].numpy(),
+            "loss": torch.vmap(loss)(path).numpy(),
+            "perturbed_one_norm": norms.numpy(),
+            "error": math.nan if error is None else error.numpy(),
+        }
+    )
+    return table[keep]
+
+
+def arrivals(fans: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return where each trajectory of the fans ends.
+
+    ``norm_factor`` is |theta1| + |theta2|, the gradient's one-norm per unit of distance from the
+    minima: the smaller, the smaller the norm around that minimum.
+    """
+    keys = ["panel", "beta1", "beta2", "h", "epsilon"]
+    ends = fans.groupby(keys, sort=False).tail(1)
+    ends = ends.assign(norm_factor=ends["theta1"].abs() + ends["theta2"].abs())
+    columns = [*keys, "theta1", "theta2", "loss", "norm_factor"]
+    return ends[columns].to_dict("records")  # type: ignore[return-value]
+
+
+def path_errors(paths: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the largest distance from Adam of each flow."""
+    flows = paths[paths["kind"] != "adam"]
+    largest = flows.groupby(["panel", "kind"], sort=False)["error"].max().reset_index()
+    return largest.to_dict("records")  # type: ignore[return-value]
+
+
+def _start(settings: Bilinear) -> Tensor:
+    return torch.tensor(settings.start, dtype=torch.float64)
+
+
+def _losses_and_starts(settings: Bilinear) -> dict[str, tuple[Losses, Tensor]]:
+    mlp, mlp_start = losses.tanh_mlp()
+    wells_start = torch.tensor([1.9, 0.4, -1.5, 0.3, 1.6], dtype=torch.float64)
+    models = [(settings.x, settings.y), (1.0, 2.0), (1.5, 0.5)]
+    batches = [losses.bilinear(x=x, y=y) for x, y in models]
+    return {
+        "bilinear": (losses.bilinear(x=settings.x, y=settings.y), _start(settings)),
+        "tanh_mlp": (mlp, mlp_start),
+        "double_wells": (losses.double_wells(), wells_start),
+        "bilinear_batches": (batches, _start(settings)),
+    }
+
+
+LOSSES = ("bilinear", "tanh_mlp", "double_wells", "bilinear_batches")
+
+
+def _orders(settings: Bilinear) -> Iterator[tuple[str, str]]:
+    """Yield every loss with every rule whose orders are measured on it."""
+    for name, case in settings.orders.losses.items():
+        if name not in LOSSES:
+            raise ConfigError("orders.losses", name, choose_from(LOSSES, name))
+        for label in case.rules or settings.orders.rules:
+            yield name, label
+
+
+def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:
+    """Return the observed orders of one rule on one loss."""
+    loss, start = _losses_and_starts(settings)[loss_name]
+    case, rule_settings = settings.orders.losses[loss_name], settings.orders.rules[label]
+    hyperparameters = settings.orders.hyperparameters | case.hyperparameters | rule_settings
+    name = str(hyperparameters.pop("rule", label))
+    horizon = case.horizons.get(label, case.horizon)
+    rule = rules.make_rule(name, **hyperparameters)
+    report = observed_order(rule, loss, start, horizon, [horizon / k for k in case.steps])
+    return {
+        "loss": loss_name,
+        "rule": label,
+        "hyperparameters": hyperparameters,
+        "decays": list(rule.decays),
+        "horizon": horizon,
+        **report.to_dict(),
+    }
+
+
+def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
+    """Return the largest errors of both flows against Adam over a grid of (beta1, beta2).
+
+    Returns
+    -------
+    DataFrame
+        One row per pair: beta1, beta2, leading_error, modified_error, and their ratio, modified
+        over leading; NaN where a trajectory diverged.
+    """
+    axis = 1 - np.geomspace(1, 1 - settings.largest, settings.size)
+    beta1, beta2 = (grid.reshape(-1) for grid in np.meshgrid(axis, axis, indexing="ij"))
+    loss = losses.bilinear(x=model.x, y=model.y)
+    rule = rules.adam(
+        beta1=torch.from_numpy(beta1)[:, None],
+        beta2=torch.from_numpy(beta2)[:, None],
+        epsilon=settings.epsilon,
+    )
+    start = _start(model).expand(len(beta1), 2).contiguous()
+    n_steps = round(settings.horizon / settings.h)
+    adam, _ = iterate(rule, loss, start, settings.h, n_steps, return_info=True)
+    errors = []
+    for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, settings.h)):
+        path, _ = integrate(flow, start, settings.h, n_steps, return_info=True)
+        errors.append(torch.linalg.vector_norm(path - adam, dim=-1).amax(0).numpy())
+    values = (beta1, beta2, *errors, errors[1] / errors[0])
+    return pd.DataFrame(dict(zip(ATLAS_COLUMNS, values, strict=True)))

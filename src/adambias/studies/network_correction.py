@@ -1,0 +1,80 @@
+"""How much of what memory does to a network's training the law predicts, and where it fails.
+
+:mod:`adambias.training.correction` measures it at one epoch; here it is charted over networks and
+hyperparameters, from a smooth network in small steps, where the first order in h is exact, to the
+sweeps' settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from adambias.config import NetworkCorrection, Trial
+from adambias.core.files import write_parquet
+from adambias.core.processes import run_all
+from adambias.data.dataset import Dataset
+from adambias.training.trainer import Training
+
+FIELDS = (
+    *("model", "activation", "norm", "precision", "rule"),
+    *("h", "beta1", "beta2", "epsilon", "seed"),
+)
+
+
+def run(
+    settings: NetworkCorrection, data: Dataset, out_dir: str | Path, *, workers: int = 1
+) -> None:
+    """Write ``network_correction.parquet``, the :func:`chart`, into ``out_dir``."""
+    write_parquet(chart(settings, data, workers), Path(out_dir) / "network_correction.parquet")
+
+
+def chart(settings: NetworkCorrection, data: Dataset, workers: int = 1) -> pd.DataFrame:
+    """Measure the correction along each training.
+
+    Parameters
+    ----------
+    settings : NetworkCorrection
+        The trainings.
+    data : Dataset
+        What the networks are trained on.
+    workers : int
+        Processes to train in.
+
+    Returns
+    -------
+    DataFrame
+        A row per training and measured epoch: :data:`FIELDS` of the trial, ``epoch``, and
+        ``norm_ratio``, ``length_ratio`` and ``cosine`` as
+        :func:`adambias.training.correction.measure` gives them.
+    """
+    few = _first(data, settings.images)
+    calls = {trial: partial(_along, trial, few) for trial in settings.trials()}
+    return pd.DataFrame([row for rows in run_all(calls, workers).values() for row in rows])
+
+
+def _first(data: Dataset, images: int) -> Dataset:
+    """Return the first training images, and no more test images than these."""
+    span = slice(images)
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[span],
+        train_labels=data.train_labels[span],
+        test_images=data.test_images[span],
+        test_labels=data.test_labels[span],
+    )
+
+
+def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:
+    """Train, and return what was measured on the way, but for epoch 0."""
+    fields = {name: getattr(trial, name) for name in FIELDS}
+    training = Training(trial, data)
+    return [
+        fields | {"epoch": record.epoch} | training.correction
+        for record in training
+        if record.epoch and record.correction_cosine is not None
+    ]

@@ -1,0 +1,72 @@
+"""What a sweep hands to a worker; needs neither torch nor Ray, so that the driver starts fast."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from adambias.config import DatasetSpec
+from adambias.core.errors import AdambiasError
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """All that a worker needs to run a trial, anywhere.
+
+    Parameters
+    ----------
+    job : Job
+        The trial.
+    store : str
+        Path or URI of the ledger.
+    data_root : str
+        Folder of prepared datasets; a node that lacks the dataset prepares its own copy.
+    dataset : DatasetSpec
+        How the dataset is prepared.
+    extends : str or None
+        Key of a finished, shorter training to go on from.
+    checkpoint_seconds : float
+        Time between checkpoints.
+    keep_state : bool
+        Keep the last checkpoint of a finished trial.
+    git : dict
+        Commit of the driver's working tree and whether it was dirty; empty outside of one.
+    threads : int
+        Threads of torch within an operation.
+    gpu : bool
+        Whether the trial was given a GPU, or a part of one; otherwise it stays on the CPU.
+    """
+
+    job: Job
+    store: str
+    data_root: str
+    dataset: DatasetSpec
+    extends: str | None = None
+    checkpoint_seconds: float = 30.0
+    keep_state: bool = False
+    git: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    gpu: bool = False
+
+
+def reason_of(error: BaseException | str) -> str:
+    """Return the last line of an error's text, which says what went wrong."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def write_failure(order: Order, error: Exception) -> None:
+    """Write the trace of a failing trial to ``error.txt`` in its folder.
+
+    Raises
+    ------
+    OSError
+        If the ledger cannot be written.
+    """
+    expected = isinstance(error, AdambiasError)
+    lines = [str(error) + "\n"] if expected else traceback.format_exception(error)
+    content = "".join(lines).encode()
+    Ledger.open(order.store).store.write(f"{order.job.key}/error.txt", content)

@@ -1,0 +1,193 @@
+"""Orders on Ray Tune: Tune schedules and restarts, the ledger remembers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import adambias
+from adambias.config import SEMANTICS_VERSION, Resources
+from adambias.core.errors import AdambiasError, SweepError
+from adambias.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    pass
+
+
+ANSWER_SECONDS = 5.0
+"""Most seconds that the head of a cluster takes to answer for the first time."""
+
+
+def look_at_cluster(resources: Resources, store: str) -> str:
+    """Join the cluster as a sweep does, refuse what it can never run, and say what it has.
+
+    Raises
+    ------
+    SweepError
+        As :func:`run_on_ray` does.
+    """
+    with connection(lambda line: None):
+        preflight(demand(resources), store)
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        return f"{_there()} on {nodes} {'node' if nodes == 1 else 'nodes'}"
+
+
+def demand(resources: Resources) -> dict[str, float]:
+    """Return what a trial asks of a node, by Ray's names of resources."""
+    return {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+
+
+def _there() -> str:
+    there = ray.cluster_resources()
+    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+
+
+@contextlib.contextmanager
+def connection(say: Callable[[str], None]) -> Iterator[None]:
+    """Join or start Ray; one that runs already in this process is used and left."""
+    # The board and error.txt tell of failures; Tune would show each one's trace besides.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    address = None if address == "local" else address
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        settings |= {"include_dashboard": False, "address": "local"}
+    elif address != "auto":
+        _refuse_unreachable(address)
+    say(f"joining Ray at {address}" if address else "starting Ray on this machine")
+    try:
+        with _sigterm_kept():
+            ray.init(**settings)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise SweepError(_no_ray(address, str(error).strip().splitlines()[0])) from None
+    say(f"Ray has {_there()}")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raise in seconds, where Ray would try for a quarter of an hour, if nothing listens there."""
+    parts = urlsplit(f"//{address}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if "://" in address or parts.hostname is None or port is None:
+        raise SweepError(
+            f"RAY_ADDRESS = {address}: must be host:port of the cluster's head, auto or local; a "
+            "sweep runs on a machine of the cluster, not through ray://"
+        )
+    try:
+        socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise SweepError(_no_ray(address, error.strerror or str(error))) from None
+
+
+def _no_ray(address: str | None, reason: str) -> str:
+    if address:
+        return (
+            f"RAY_ADDRESS = {address}: cannot be joined ({reason}): start the cluster, or unset it "
+            "to run on this machine"
+        )
+    return (
+        f"Ray cannot be started on this machine ({reason}): mend that, set RAY_ADDRESS to a "
+        "cluster, or sweep with --executor inline"
+    )
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep what SIGTERM does: Ray's own handler would end the driver without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def preflight(request: dict[str, float], store: str) -> None:
+    """Refuse in seconds what the cluster can never run.
+
+    Raises
+    ------
+    SweepError
+        Naming the setting or the node, and the mend.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    fitting = nodes
+    for name, amount in request.items():
+        largest = max((node["Resources"].get(name, 0.0) for node in fitting), default=0.0)
+        fitting = [node for node in fitting if node["Resources"].get(name, 0.0) >= amount]
+        if not fitting:
+            raise SweepError(
+                f"resources.{name.lower()}s_per_trial = {amount:g}: no node of the cluster has "
+                f"more than {largest:g} {name} (beside what else a trial asks for): ask for less, "
+                "or join a larger cluster"
+            )
+    if len(nodes) > 1:
+        ledger, probe = Ledger.open(store), f".probe-{uuid.uuid4().hex[:8]}"
+        ledger.store.write(probe, b"probe")
+        try:
+            _check_nodes(nodes, ledger, probe)
+        finally:
+            ledger.store.delete([probe])
+
+
+def _check_nodes(nodes: list[dict[str, Any]], ledger: Ledger, probe: str) -> None:
+    checks = []
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        check = _check_node.options(scheduling_strategy=there).remote(ledger.store.uri, probe)
+        checks.append((node["NodeManagerHostname"], check))
+    for host, check in checks:
+        try:
+            version, semantics, problem = ray.get(check, timeout=120)
+        except ray.exceptions.RayError as error:
+            line = str(error).strip().splitlines()[-1]
+            raise SweepError(
+                f"node {host}: adambias cannot run there ({line}): install version "
+                f"{adambias.__version__} on every node"
+            ) from None
+        if (version, semantics) != (adambias.__version__, SEMANTICS_VERSION):
+            raise SweepError(
+                f"node {host}: has adambias {version} (semantics {semantics}), the driver "
+                f"{adambias.__version__} (semantics {SEMANTICS_VERSION}): install the same version"
+            )
+        if problem:
+            raise SweepError(
+                f"node {host}: cannot use the ledger {ledger.store.where()} ({problem}): use a "
+                "shared folder or an s3:// URI as ADAMBIAS_STORE"
+            )
+
+
+@ray.remote(num_cpus=0)
+def _check_node(store: str, probe: str) -> tuple[str, int, str]:
+    """Return this node's version and semantics, and what keeps it from the ledger, if anything.
+
+    ``probe`` is a file that the driver has just written there.
+    """
+    own = f".probe-{uuid.uuid4().hex[:8]}"
+    try:
+        ledger = Ledger.open(store)
+        known = ledger.store.exist([probe])[0]
+        ledger.store.write(own, b"probe")
+        ledger.store.delete([own])
+    except (AdambiasError, OSError) as error:
+        return adambias.__version__, SEMANTICS_VERSION, str(error)
+    problem = "" if known else "it is another folder than the driver's"
+    return adambias.__version__, SEMANTICS_VERSION, problem

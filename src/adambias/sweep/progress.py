@@ -1,0 +1,187 @@
+"""What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from adambias.ledger.plan import Plan
+
+LINE_SECONDS = 15.0
+"""Seconds between two plain lines."""
+
+
+class Board:
+    """Progress of a sweep, counted from the trials' reports.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan before the sweep.
+    title : str
+        Names the sweep.
+    ahead : collection of str
+        Keys of trials that are trained ahead for other sweeps; they do not decide how this ends.
+
+    Attributes
+    ----------
+    failed : dict of str
+        Why each trial that will not be tried again failed, by key, the first to fail first.
+    """
+
+    def __init__(self, plan: Plan, title: str, ahead: Collection[str] = ()) -> None:
+        counts = plan.count(plan.jobs)
+        self._title, self._total = title, len(plan.jobs)
+        self._finished, self._diverged = counts["done"], counts["diverged"]
+        self._left = {job.key: job.trial.epochs for job in plan.pending}
+        self._running: dict[str, int | None] = {}
+        self._epochs_done = 0
+        self._began = self._training_since = self._last_line = time.monotonic()
+        self._any_started = False
+        self._ahead = frozenset(ahead)
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+        self._without_gpu: set[str] = set()
+        self.failed: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Start to show."""
+        # What is shown holds paths and errors, in which brackets and colons are no markup.
+        console = Console(stderr=True, markup=False, emoji=False)
+        if console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
+            self._live.start()
+        else:
+            self._print()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Show the last state."""
+        if self._live is not None:
+            self._live.stop()
+        else:
+            self._print()
+
+    @property
+    def running(self) -> list[str]:
+        """Keys of the trials that a worker has begun and not ended."""
+        with self._lock:
+            return list(self._running)
+
+    def say(self, line: str) -> None:
+        """Show a line, above the table if there is one."""
+        if self._live is not None:
+            self._live.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def start(self, key: str) -> None:
+        """Take note that a worker has begun with a trial."""
+        with self._lock:
+            if not self._any_started:
+                self._any_started, self._training_since = True, time.monotonic()
+            if key in self._left:
+                self._running.setdefault(key, None)
+
+    def update(self, key: str, progress: Mapping[str, Any]) -> None:
+        """Take a trial's progress, as :meth:`adambias.sweep.worker.TrialRun.advance` returns it."""
+        with self._lock:
+            if key not in self._left:
+                return
+            before = self._running.get(key)
+            start = progress["first_epoch"] if before is None else before
+            self._epochs_done += progress["epoch"] - start
+            self._running[key] = progress["epoch"]
+            if progress["status"] == "running":
+                self._left[key] = progress["epochs"] - progress["epoch"]
+            else:
+                del self._left[key], self._running[key]
+                self._finished += progress["status"] == "finished"
+                self._diverged += progress["status"] == "diverged"
+        if progress["lacks_gpu"] and progress["host"] not in self._without_gpu:
+            self._without_gpu.add(progress["host"])
+            self.say(f"{progress['host']}: torch finds no GPU there, its trials train on the CPU")
+        self._tick()
+
+    def fail(self, key: str, reason: str) -> None:
+        """Count a trial that failed and will not be tried again."""
+        with self._lock:
+            if self._left.pop(key, None) is None:
+                return
+            self._running.pop(key, None)
+            self.failed[key] = reason
+        self.say(f"trial {key} failed: {reason}")
+
+    def has_failed(self, budget: int) -> bool:
+        """Tell whether too many trials have failed for the sweep to go on.
+
+        ``budget`` is borne by the sweep's own trials and again by those trained ahead; the latter
+        end nothing while a trial of its own is left.
+        """
+        with self._lock:
+            own = self.failed.keys() - self._ahead
+            ahead = self.failed.keys() & self._ahead
+            return len(own) >= budget or (
+                len(ahead) >= budget and not self._left.keys() - self._ahead
+            )
+
+    def lost(self, key: str, reason: str) -> None:
+        """Take note that a trial lost its worker or its store and starts again."""
+        with self._lock:
+            self._running.pop(key, None)
+        self.say(f"trial {key} goes on from its last checkpoint: {reason}")
+
+    def summary(self) -> dict[str, str]:
+        """Return the counts, the speed and the time left as words."""
+        with self._lock:
+            now = time.monotonic()
+            training = now - self._training_since
+            rate = self._epochs_done / training if training > 0 else 0.0
+            epochs_left = sum(self._left.values())
+            left = _clock(epochs_left / rate) if rate > 0 else "unknown"
+            return {
+                "done": f"{self._finished}/{self._total}",
+                "running": str(len(self._running)),
+                "pending": str(len(self._left) - len(self._running)),
+                "diverged": str(self._diverged),
+                "failed": str(len(self.failed)),
+                "epochs/s": f"{rate:.1f}",
+                "time": _clock(now - self._began),
+                "left": left if self._left else _clock(0),
+            }
+
+    def _table(self) -> Table:
+        table = Table(title=self._title)
+        row = self.summary()
+        for name in row:
+            table.add_column(name, justify="right")
+        table.add_row(*row.values())
+        return table
+
+    def _tick(self) -> None:
+        if self._live is None and time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._print()
+
+    def _print(self) -> None:
+        self._last_line = time.monotonic()
+        words = "  ".join(f"{name} {value}" for name, value in self.summary().items())
+        self.say(f"{self._title}  {words}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,0 +1,1 @@
+"""The view of the ledger in MLflow; see :mod:`adambias.tracking`."""

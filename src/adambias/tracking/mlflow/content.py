@@ -1,0 +1,291 @@
+"""What a run of MLflow says about a trial or a sweep; pure functions, without MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adambias.config import SEMANTICS_VERSION, Grid, Trial
+from adambias.ledger.job import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+CURVES = (
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "perturbed_one_norm",
+    "one_norm",
+    "two_norm",
+    "max_norm",
+)
+"""Columns of a history that become curves; the artifact ``history.parquet`` has all of them."""
+SUMMARIES = (
+    "best_test_accuracy",
+    "final_test_accuracy",
+    "final_train_loss",
+    "peak_perturbed_one_norm",
+    "seconds_per_epoch",
+)
+"""Metrics of a finished trial that are one number."""
+TEST_CURVES = ("test_loss", "test_accuracy")
+MAX_POINTS = 500
+"""Most points of a curve, but for the last epoch."""
+INITIAL_FRACTION = 0.25
+"""Part of the training before which a peak of the norm is the start's, not the optimizer's."""
+FIGURES = {
+    "beta2": "fig4",
+    "beta1": "fig5",
+    "hills_beta2": "fig6",
+    "hills_beta1": "fig6",
+    "h": "h",
+    "regimes": "regime_map",
+}
+"""The figure that each grid is for."""
+_ALWAYS_SAID = ("dataset", "model", "rule", "h", "beta1", "beta2", "epsilon", "epochs")
+
+_UNCHANGED_VIEW = {
+    "searchFilter": "",
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "runsExpanded": {},
+    "runsPinned": [],
+    "runsHidden": [],
+}
+
+
+class Point(NamedTuple):
+    """A value of a metric; ``elapsed`` is in milliseconds since the start of training."""
+
+    key: str
+    step: int
+    value: float
+    elapsed: int
+
+
+def thinning(epochs: int, eval_every: int, limit: int = MAX_POINTS) -> int:
+    """Return the spacing of the epochs drawn: the smallest that keeps to ``limit`` points.
+
+    It divides ``eval_every`` or is a multiple of it, so that evaluated epochs are among those
+    drawn, and depends on the planned number of epochs alone, so that a curve only ever grows.
+    """
+    least = math.ceil(epochs / limit)
+    if least <= eval_every:
+        return next(s for s in range(least, eval_every + 1) if eval_every % s == 0)
+    return math.ceil(least / eval_every) * eval_every
+
+
+def curve_points(history: pd.DataFrame, trial: Trial, *, finished: bool) -> list[Point]:
+    """Return the finite points of every curve, by epoch, thinned.
+
+    Parameters
+    ----------
+    history : DataFrame
+        The trial's history, as far as it has come.
+    trial : Trial
+        Says how often it is evaluated and how long it is meant to be.
+    finished : bool
+        Whether the last row is the trial's last, which is always drawn.
+    """
+    spacing = thinning(trial.epochs, trial.eval_every)
+    keep = history["epoch"].to_numpy() % spacing == 0
+    if finished and len(keep):
+        keep[-1] = True
+    elapsed = _elapsed(history)[keep]
+    epochs = history["epoch"].to_numpy()[keep]
+    columns = {k: history[k].to_numpy(float)[keep] for k in CURVES if k in history}
+    return [
+        Point(key, int(epoch), float(values[i]), int(elapsed[i]))
+        for i, epoch in enumerate(epochs)
+        for key, values in columns.items()
+        if math.isfinite(values[i])
+    ]
+
+
+def _elapsed(history: pd.DataFrame) -> np.ndarray[Any, Any]:
+    seconds = history["seconds"].fillna(0.0).to_numpy(float)
+    return (seconds.cumsum() * 1000).astype(int)
+
+
+def non_finite(history: pd.DataFrame, trial: Trial) -> str:
+    """Say which measured columns hold NaN or infinity, and from which epoch; empty if none does."""
+    import numpy as np
+
+    epochs = history["epoch"].to_numpy()
+    evaluated = (epochs % trial.eval_every == 0) | (epochs == trial.epochs - 1)
+    words = []
+    for key in (k for k in CURVES if k in history):
+        values = history[key].to_numpy(float)
+        absent = np.isnan(values) & ~evaluated if key in TEST_CURVES else False
+        bad = ~np.isfinite(values) & ~np.asarray(absent)
+        if bad.any():
+            words.append(f"{key} from epoch {epochs[bad.argmax()]}")
+    return ", ".join(words)
+
+
+def summary_points(history: pd.DataFrame, trial: Trial) -> list[Point]:
+    """Return the metrics that sum a finished trial up, each at step 0, which MLflow draws as a bar.
+
+    ``best_`` and ``final_test_accuracy`` are over the evaluated epochs, ``final_train_loss`` is
+    of the last row, ``peak_perturbed_one_norm`` the largest norm after the first quarter of the
+    planned epochs. A summary that is not finite is left out.
+    """
+    if history.empty:
+        return []
+    tests = history["test_accuracy"].astype(float).dropna()
+    settled = history["epoch"] >= INITIAL_FRACTION * trial.epochs
+    values = {
+        "best_test_accuracy": tests.max() if len(tests) else math.nan,
+        "final_test_accuracy": tests.iloc[-1] if len(tests) else math.nan,
+        "final_train_loss": history["train_loss"].iloc[-1],
+        "peak_perturbed_one_norm": history.loc[settled, "perturbed_one_norm"].max(),
+        "seconds_per_epoch": history["seconds"].mean(),
+    }
+    elapsed = int(_elapsed(history)[-1])
+    return [
+        Point(key, 0, float(value), elapsed)
+        for key, value in values.items()
+        if math.isfinite(value)
+    ]
+
+
+def parameters(job: Job) -> dict[str, str]:
+    """Return every hyperparameter as MLflow's text."""
+    values = dataclasses.asdict(job.trial)
+    return {k: "full" if k == "batch_size" and v is None else str(v) for k, v in values.items()}
+
+
+def group_key(job: Job) -> str:
+    """Return the identity of a trial without its seed: 16 hexadecimal digits."""
+    trial = dataclasses.asdict(job.trial)
+    del trial["seed"]
+    identity = {"semantics": SEMANTICS_VERSION, "trial": trial, "data": job.data_digest}
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def varied_fields(grid: Grid) -> list[str]:
+    """Return the fields that name a trial: those the grid varies, few as tables are narrow."""
+    named = [*grid.axes, *(name for entry in grid.trials for name in entry)]
+    varied = [name for name in dict.fromkeys(named) if name != "seed"]
+    return [*(varied or ("beta1", "beta2", "h")), "seed"]
+
+
+def label(trial: Trial, fields: Iterable[str]) -> str:
+    """Return a name such as ``beta2 0.99 seed 0``."""
+    words = [f"{name} {getattr(trial, name)}" for name in fields]
+    return " ".join(words if trial.rule == "adam" or "rule" in fields else [trial.rule, *words])
+
+
+def trial_tags(job: Job, scale: str, grid_name: str, grid: Grid) -> dict[str, str]:
+    """Return the tags of a trial's run that follow from what it is."""
+    fields = [name for name in varied_fields(grid) if name != "seed"]
+    return {
+        "kind": "trial",
+        "trial_key": job.key,
+        "group_key": group_key(job),
+        "group": label(job.trial, fields),
+        "scale": scale,
+        "grid": grid_name,
+        "in_grid": "yes",
+        "DVC_STAGE": f"sweep@{grid_name}",
+    }
+
+
+def outcome_tags(outcome: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that say how, where and with what a finished trial was computed."""
+    names = ("status", "machine", "device", "finished_at")
+    tags = {name: str(outcome[name]) for name in names if outcome.get(name)}
+    versions = outcome.get("versions") or {}
+    tags |= {f"version.{name}": str(value) for name, value in versions.items()}
+    return tags | git_tags(outcome.get("git") or {})
+
+
+def git_tags(git: Mapping[str, Any]) -> dict[str, str]:
+    """Return MLflow's tags for ``{"commit": …, "dirty": …}``."""
+    if not git.get("commit"):
+        return {}
+    dirty = "yes" if git.get("dirty") else "no"
+    return {"mlflow.source.git.commit": str(git["commit"]), "git_dirty": dirty}
+
+
+def shared_view(grid: Grid) -> str:
+    """Return the state of MLflow's table of runs, as its "share view" stores it.
+
+    The columns are the fields that vary, the norm, the accuracy and the status; the runs are
+    sorted by the norm. ``adambias.cli.ui`` prints addresses that open it.
+    """
+    fields = [f"params.`{name}`" for name in varied_fields(grid)]
+    metrics = ["metrics.`peak_perturbed_one_norm`", "metrics.`best_test_accuracy`"]
+    state = {
+        "orderByKey": metrics[0],
+        "orderByAsc": False,
+        "selectedColumns": [*fields, *metrics, "tags.`status`", "tags.`regime`"],
+    }
+    return json.dumps(_UNCHANGED_VIEW | state)
+
+
+def experiment_name(scale: str, what: str) -> str:
+    """Return the name of the experiment of a grid, or of the analyses, at a scale."""
+    return f"adambias/{scale}/{what}"
+
+
+def sweep_title(scale: str, grid_name: str) -> str:
+    """Return the name of the parent run."""
+    return f"Sweep {grid_name} ({scale})"
+
+
+def purpose(grid_name: str, grid: Grid) -> str:
+    """Return what a sweep is for, in a sentence."""
+    words = grid.title or f"the grid {grid_name}"
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def experiment_note(scale: str, grid_name: str, grid: Grid) -> str:
+    """Return the description of a grid's experiment; lists show its first words only."""
+    return f"{purpose(grid_name, grid)} One run for each trial at scale {scale}."
+
+
+def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job]) -> str:
+    """Return Markdown that says what a sweep is for, what it holds and how to reproduce it."""
+    jobs = list(jobs)
+    figure = FIGURES.get(grid_name)
+    picture = (
+        f" After the analysis `figures/{figure}.png` is among the artifacts." if figure else ""
+    )
+    fields = dict.fromkeys([*varied_fields(grid), *_ALWAYS_SAID])
+    values = "\n".join(_value_line(name, jobs) for name in fields)
+    return f"""{purpose(grid_name, grid)}{picture}
+
+**{len(jobs)} trials**, a child run for each:
+
+| field | values |
+|---|---|
+{values}
+
+Sort the children by `peak_perturbed_one_norm` or `best_test_accuracy`; group them by the tag
+`group` for the mean over seeds. Curves have at most {MAX_POINTS} points; each run's
+`history.parquet` has every epoch and column.
+
+**Reproduce**, with `scale: {scale}` in `params.yaml`:
+
+    dvc repro sweep@{grid_name}
+
+or without DVC `adambias sweep {grid_name} --scale {scale}`. `adambias plan {grid_name}` shows
+beforehand what would run and for how long.
+"""
+
+
+def _value_line(name: str, jobs: list[Job]) -> str:
+    values = list(dict.fromkeys(getattr(job.trial, name) for job in jobs))
+    shown = ", ".join(str(v) for v in values[:12]) + (", …" if len(values) > 12 else "")
+    return f"| {name} | {shown} |"

@@ -1,0 +1,117 @@
+"""The process that mirrors the ledger, ``python -m adambias.tracking.mlflow.process``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import sys
+import threading
+
+from adambias.core import no_telemetry as telemetry
+from adambias.core.errors import TrackingError
+from adambias.core.provenance import git_state
+from adambias.ledger.ledger import Ledger
+from adambias.tracking.mlflow import location
+from adambias.tracking.mlflow.mirror import Order
+
+INTERVAL = 10.0
+"""Seconds between passes."""
+NICENESS = 5
+
+
+def main() -> None:
+    """Mirror until told to finish; give up at once when the driver is gone."""
+    telemetry.opt_out()
+    os.nice(NICENESS)
+    order: Order = pickle.load(sys.stdin.buffer)
+    ended = threading.Event()
+    threading.Thread(target=_listen, args=(ended,), daemon=True).start()
+    passes = Passes(order)
+    while True:
+        last = ended.is_set()
+        passes.attempt(ended=last)
+        if last:
+            return
+        ended.wait(INTERVAL)
+
+
+def _listen(ended: threading.Event) -> None:
+    if sys.stdin.buffer.readline() != b"finish\n":
+        os._exit(1)  # safe at any point: what is half written is completed by the next pass
+    ended.set()
+
+
+def say(level: int, text: str) -> None:
+    """Pass a line on to the driver's log."""
+    print(json.dumps({"level": level, "text": text}), flush=True)
+
+
+class Passes:
+    """Passes over the grids of an order that survive a store that is away.
+
+    Parameters
+    ----------
+    order : Order
+        What to mirror.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self._writers: list[object] = []
+        self._said: set[str] = set()
+        self._away = False
+
+    def attempt(self, *, ended: bool) -> None:
+        """Make one pass over every grid; trouble is said once, and never raised."""
+        try:
+            self._write(ended)
+        except Exception as error:
+            self._fail(error)
+        else:
+            if self._away:
+                say(logging.WARNING, f"MLflow at {self._place} answers again and has caught up")
+            self._away = False
+
+    @property
+    def _place(self) -> str:
+        return location.shown(self.order.uri)
+
+    def _write(self, ended: bool) -> None:
+        from adambias.tracking.mlflow.client import TrackingStore, translated
+        from adambias.tracking.mlflow.writer import GridWriter
+
+        with translated(self.order.uri):
+            if not self._writers:
+                store, ledger = TrackingStore(self.order.uri), Ledger.open(self.order.ledger)
+                git = git_state(self.order.root)
+                self._writers = [
+                    GridWriter(store, ledger, self.order.scale, view, git=git)
+                    for view in self.order.views
+                ]
+            location.refuse_unreachable(self.order.uri)
+            for writer in self._writers:
+                assert isinstance(writer, GridWriter)
+                for problem in writer.write(ended=ended).problems:
+                    self._say_once(problem)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._away:
+            reason = str(error) if isinstance(error, TrackingError) else repr(error)
+            prefix = "" if self._place in reason else f"{self._place}: "
+            say(
+                logging.WARNING,
+                f"MLflow is behind ({prefix}{reason}): the sweep goes on, the ledger has "
+                "everything; what MLflow lacks follows, or comes with adambias sync",
+            )
+        self._away = True
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            say(logging.WARNING, text)
+        self._said.add(text)
+
+
+if __name__ == "__main__":
+    main()

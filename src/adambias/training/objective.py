@@ -1,0 +1,247 @@
+"""The training loss of a network as one function of one vector, with its gradient.
+
+All parameters are views of one flat vector and all gradients views of another, so that a step and
+a norm are a few operations on one tensor, whatever the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from adambias.config import Trial
+from adambias.core.errors import ConfigError
+from adambias.data.dataset import Dataset
+from adambias.networks.batchnorm import BlockBatchNorm, PopulationStatistics
+from adambias.networks.build import build
+from adambias.training import allocator
+from adambias.training.precision import profile
+
+EVALUATION_BLOCK = 500
+RUNNING_MOMENTUM = 0.1
+
+
+class FlatParameters:
+    """The parameters of a network as views of one vector, and their gradients of another.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network, on its device. Its parameters are moved into the vector, each in its own
+        memory format.
+
+    Attributes
+    ----------
+    theta : nn.Parameter, shape (p,)
+        All parameters; its ``grad`` holds all gradients.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._named = dict(model.named_parameters())
+        first = next(iter(self._named.values()))
+        total = sum(p.numel() for p in self._named.values())
+        self.theta = nn.Parameter(torch.empty(total, device=first.device, dtype=first.dtype))
+        self.grad = torch.zeros_like(self.theta)
+        self.theta.grad = self.grad
+        self._layout = {name: (p.shape, p.stride()) for name, p in self._named.items()}
+        vector = self.theta.data
+        for (name, p), home, grad in zip(
+            self._named.items(), self.views(vector), self.views(self.grad), strict=True
+        ):
+            home.copy_(p.data)
+            self._named[name].data = home
+            p.grad = grad
+
+    def views(self, vector: Tensor) -> Iterator[Tensor]:
+        """Yield the part of a vector that belongs to each parameter, in its shape."""
+        start = 0
+        for shape, stride in self._layout.values():
+            yield vector.as_strided(shape, stride, vector.storage_offset() + start)
+            start += shape.numel()
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return a copy of a vector on the CPU, by parameter, each in the usual memory format."""
+        views = zip(self._named, self.views(vector.detach()), strict=True)
+        return {name: view.to("cpu", copy=True).contiguous() for name, view in views}
+
+    @torch.no_grad()
+    def join(self, vector: Tensor, parts: dict[str, Tensor]) -> None:
+        """Fill a vector from its parts, the inverse of :meth:`split`."""
+        for name, view in zip(self._named, self.views(vector), strict=True):
+            view.copy_(parts[name])
+
+
+class Objective:
+    """Loss, gradient and evaluation of a trial's network on its data.
+
+    Parameters
+    ----------
+    trial : Trial
+        What to train; its seed determines the initial weights, on every device alike.
+    data : Dataset
+        Training and test images.
+    device : torch.device
+        Where network and data live.
+    """
+
+    def __init__(self, trial: Trial, data: Dataset, device: torch.device) -> None:
+        if device.type == "cpu":
+            allocator.keep_freed_memory()
+        self.device = device
+        self.precision = profile(trial.precision)
+        self.data = data.to(device)
+        # Kept on the device, so that no block waits for the host.
+        self._mean, self._std = (
+            torch.tensor(s, device=device, dtype=self.precision.dtype).view(-1, 1, 1)
+            for s in (data.mean, data.std)
+        )
+        self.size = len(data.train_labels)
+        self.block_size = _block_size(trial, self.size)
+        model = _network(trial, data)
+        # Channels last is the faster layout on the CPU at every size, and with bf16 on CUDA.
+        self._format = torch.channels_last
+        model = model.to(device, self.precision.dtype)
+        self.model = model.to(memory_format=self._format)
+        self._exact = trial.bn_statistics == "exact"
+        self._statistics = PopulationStatistics(self.model) if self._exact else None
+        self.flat = FlatParameters(self.model)
+
+    @property
+    def theta(self) -> nn.Parameter:
+        """All parameters, shape (p,)."""
+        return self.flat.theta
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters p."""
+        return self.flat.theta.numel()
+
+    def gradient(self, order: Tensor | None = None) -> Tensor:
+        """Set ``theta.grad`` to the gradient of the mean loss, block by block.
+
+        Parameters
+        ----------
+        order : Tensor, shape (n,), int64, optional
+            Positions of the training images to use, in this order; all, as stored, if not given.
+
+        Returns
+        -------
+        Tensor, shape (2,), float64
+            Mean loss and accuracy over these images, on the device.
+        """
+        self.model.train()
+        self.flat.grad.zero_()
+        if self._statistics:
+            self._statistics.reset()
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for images, labels in self._training_blocks(order):
+            loss, correct = self._loss(images, labels)
+            loss.backward()
+            totals += torch.stack([loss.detach().double(), correct.double()])
+            if self._statistics:
+                self._statistics.add(len(labels))
+        count = self.size if order is None else len(order)
+        self.flat.grad.div_(count)
+        if self._statistics:
+            self._statistics.store()
+        return totals / count
+
+    @torch.no_grad()
+    def evaluate(self) -> Tensor:
+        """Return mean loss and accuracy on the test images, shape (2,), on the device.
+
+        BatchNorm uses what the last :meth:`gradient` left: the exact statistics of the training
+        images at its theta, or running averages.
+        """
+        self.model.eval()
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        images, labels = self.data.test_images, self.data.test_labels
+        for block in zip(
+            images.split(EVALUATION_BLOCK), labels.split(EVALUATION_BLOCK), strict=True
+        ):
+            loss, correct = self._loss(self._standardised(block[0]), block[1])
+            totals += torch.stack([loss.double(), correct.double()])
+        return totals / len(labels)
+
+    def hessian_vector_product(self, vector: Tensor) -> Tensor:
+        """Return the Hessian of the mean loss over all training images times a vector, shape (p,).
+
+        Evaluated at theta by differentiating each block's gradient; buffers and ``theta.grad``
+        stay as they are.
+        """
+        self.model.train()
+        parameters = list(self.model.parameters())
+        direction = list(self.flat.views(vector))
+        product = torch.zeros_like(vector)
+        parts = list(self.flat.views(product))
+        # Of torch's attention kernels only this one has a second derivative.
+        with self.buffers_kept(), sdpa_kernel(SDPBackend.MATH):
+            for images, labels in self._training_blocks(None):
+                loss, _ = self._loss(images, labels)
+                grads = torch.autograd.grad(loss, parameters, create_graph=True)
+                # A scalar: torch loads its symbolic algebra before a product with a cotangent.
+                along = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)])
+                torch._foreach_add_(parts, torch.autograd.grad(along.sum(), parameters))
+        return product.div_(self.size)
+
+    @contextmanager
+    def buffers_kept(self) -> Iterator[None]:
+        """Run passes that leave BatchNorm's buffers as they were."""
+        kept = [buffer.clone() for buffer in self.model.buffers()]
+        yield
+        for buffer, value in zip(self.model.buffers(), kept, strict=True):
+            buffer.copy_(value)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and the number of correct answers."""
+        with self.precision.network(self.device):
+            logits = self.model(images)
+        logits = logits.to(self.precision.dtype)
+        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        return loss, (logits.detach().argmax(1) == labels).sum()
+
+    def _training_blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        images, labels = self.data.train_images, self.data.train_labels
+        for start in range(0, self.size if order is None else len(order), self.block_size):
+            span = slice(start, start + self.block_size)
+            chosen = span if order is None else order[span]
+            yield self._standardised(images[chosen]), labels[chosen]
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        images = torch.sub(images.to(self.precision.dtype), self._mean).div_(self._std)
+        return images.contiguous(memory_format=self._format)
+
+
+def _network(trial: Trial, data: Dataset) -> nn.Module:
+    _, channels, height, width = data.train_images.shape
+    if height != width:
+        raise ConfigError("dataset", data.name, f"has images of {height}x{width}, needs squares")
+    model = build(
+        trial.model,
+        in_channels=channels,
+        num_classes=data.num_classes,
+        image_size=height,
+        norm=trial.norm,
+        activation=trial.activation,
+        seed=trial.seed,
+    )
+    for module in model.modules():
+        if isinstance(module, BlockBatchNorm):
+            module.momentum = RUNNING_MOMENTUM
+    return model
+
+
+def _block_size(trial: Trial, size: int) -> int:
+    """Return the images in a block; refuse a last block of one image, which has no variance."""
+    batch = min(trial.batch_size or size, size)
+    block = min(trial.ghost_batch_size or batch, batch)
+    lone = any((count % block) == 1 or block == 1 for count in {batch, size % batch or batch, size})
+    if trial.norm == "batch" and trial.model != "vit_small" and lone:
+        key = "ghost_batch_size" if trial.ghost_batch_size else "batch_size"
+        raise ConfigError(key, block, "leaves a block of one image, over which BatchNorm fails")
+    return block

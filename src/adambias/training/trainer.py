@@ -1,0 +1,333 @@
+"""Full-batch training: ``train(trial, data)`` is an iterator of epoch records."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from adambias.config import Trial
+from adambias.core.errors import AdambiasError, CheckpointError, ConfigError
+from adambias.data.dataset import Dataset
+from adambias.law.norms import gradient_norms
+from adambias.law.rules import UpdateRule, make_rule
+from adambias.training import allocator
+from adambias.training.checkpoint import require_same_trial
+from adambias.training.correction import measure
+from adambias.training.objective import Objective
+from adambias.training.optimizer import RuleOptimizer
+from adambias.training.record import (
+    COLUMNS,
+    CORRECTION_COLUMNS,
+    MEASURED,
+    TEST,
+    EpochRecord,
+    from_tensor,
+    is_evaluated,
+    to_tensor,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Status: TypeAlias = Literal["running", "finished", "diverged"]
+
+DIVERGENCE_FACTOR = 10.0
+"""A loss above this multiple of the loss at the start counts towards divergence."""
+DIVERGENCE_EPOCHS = 50
+"""Epochs in a row with such a loss after which a trial has diverged."""
+
+
+class Training(Iterator[EpochRecord]):
+    """A training under way; iterate it for its epoch records. Made by :func:`train`.
+
+    Attributes
+    ----------
+    trial : Trial
+        What is trained.
+    status : {"running", "finished", "diverged"}
+        Where it stands.
+    records : list of EpochRecord
+        All records so far, those of an earlier run included.
+    correction : dict of float
+        The latest measurement of the memory correction; see
+        :func:`adambias.training.correction.measure`. Empty before the first.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        data: Dataset,
+        *,
+        state: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if data.name != trial.dataset:
+            raise ConfigError("dataset", trial.dataset, f"the data given is {data.name!r}")
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.trial = trial
+        self.status: Status = "running"
+        self.records: list[EpochRecord] = []
+        self.correction: dict[str, float] = {}
+        self._digest = data.digest
+        self._objective = Objective(trial, data, torch.device(chosen))
+        self._optimizer = RuleOptimizer([self._objective.theta], rule_of(trial), trial.h)
+        self._generator = torch.Generator().manual_seed(trial.seed)
+        self._high_epochs = 0
+        self._probed = trial.blocks == "shuffled"
+        if state is not None:
+            self._restore(state)
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch of the next record; as many have been recorded."""
+        return len(self.records)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the network."""
+        return self._objective.parameters
+
+    def __next__(self) -> EpochRecord:
+        if self.status != "running":
+            raise StopIteration
+        started = time.perf_counter()
+        with self._objective.precision.arithmetic(), _memory_explained(self._objective):
+            first = self._probe()
+            measured = self._measure()
+            self._refuse_difference(first)
+            if self._still_finite(measured):
+                measured |= self._correction()
+                self._step()
+        record = EpochRecord(
+            epoch=self.next_epoch, seconds=time.perf_counter() - started, **measured
+        )
+        self.records.append(record)
+        if self.status == "running" and self.next_epoch == self.trial.epochs:
+            self.status = "finished"
+        if self.status != "running":
+            allocator.return_freed_memory()
+        return record
+
+    def history(self) -> pd.DataFrame:
+        """Return all records as a table, one row per epoch, with the columns of the contract.
+
+        A trial with ``correction_every`` set has its correction columns besides.
+        """
+        import pandas as pd
+
+        columns = COLUMNS + (CORRECTION_COLUMNS if self.trial.correction_every else ())
+        rows = [[getattr(record, name) for name in columns] for record in self.records]
+        types = {name: "int64" if name == "epoch" else "float64" for name in columns}
+        return pd.DataFrame(rows, columns=list(columns)).astype(types)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights at the next epoch, by name, on the CPU."""
+        return self._objective.flat.split(self._objective.theta)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to go on: tensors and plain values, on the CPU."""
+        flat = self._objective.flat
+        optimizer = self._optimizer.state.get(self._objective.theta, {})
+        moments = {k: flat.split(v) for k, v in optimizer.items() if k != "step"}
+        buffers = self._objective.model.named_buffers()
+        return {
+            "format": 1,
+            "trial": dataclasses.asdict(self.trial),
+            "data": self._digest,
+            "status": self.status,
+            "weights": self.weights(),
+            "buffers": {name: buffer.to("cpu", copy=True) for name, buffer in buffers},
+            "moments": moments,
+            "step": optimizer.get("step", 0),
+            "generator": self._generator.get_state(),
+            "high_epochs": self._high_epochs,
+            "history": to_tensor(self.records),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        require_same_trial(state["trial"], self.trial)
+        if state["data"] != self._digest:
+            raise CheckpointError(
+                f"checkpoint was trained on data {state['data'][:12]}, "
+                f"this is {self._digest[:12]}; prepare the same data"
+            )
+        flat, theta = self._objective.flat, self._objective.theta
+        flat.join(theta.data, state["weights"])
+        for name, buffer in self._objective.model.named_buffers():
+            buffer.copy_(state["buffers"][name])
+        if state["step"]:
+            restored = {"step": state["step"]}
+            for name, parts in state["moments"].items():
+                restored[name] = torch.empty_like(theta.data)
+                flat.join(restored[name], parts)
+            self._optimizer.state[theta] = restored
+        self._generator.set_state(state["generator"])
+        self._high_epochs = state["high_epochs"]
+        self.records = from_tensor(state["history"], state["trial"])
+        self.status = state["status"]
+        self._extend(int(state["trial"]["epochs"]))
+
+    def _extend(self, epochs: int) -> None:
+        """Go on with a trial that ended at fewer epochs, as if it had never ended there."""
+        if epochs == self.trial.epochs or self.status == "diverged":
+            return
+        self.status = "running"
+        if len(self.records) == epochs and (epochs - 1) % self.trial.eval_every:
+            last = self.records[-1]
+            self.records[-1] = dataclasses.replace(last, test_loss=None, test_accuracy=None)
+
+    def _probe(self) -> Tensor | None:
+        """Return a gradient for comparison with the next one, once, if they should be equal."""
+        if self._probed:
+            return None
+        self._probed = True
+        with self._objective.buffers_kept():
+            self._objective.gradient()
+        return self._objective.flat.grad.clone()
+
+    def _refuse_difference(self, first: Tensor | None) -> None:
+        """Refuse to train unless the loss is a function of theta: two gradients are equal."""
+        # Numbers that are not finite are for the records to tell.
+        if first is None or torch.equal(first, self._objective.flat.grad):
+            return
+        if bool(first.isfinite().all()):
+            raise AdambiasError(
+                "two gradients at the same weights differ, so this is no full batch: "
+                "use a device and network with deterministic operations, or blocks = 'shuffled'"
+            )
+
+    def _order(self) -> Tensor | None:
+        """Return the order of the images in this epoch; None is the stored one."""
+        if self.trial.blocks == "fixed":
+            return None
+        order = torch.randperm(self._objective.size, generator=self._generator)
+        return order.to(self._objective.device)
+
+    def _measure(self) -> dict[str, Any]:
+        """Return the columns of this epoch, after the one wait for the device."""
+        objective, n = self._objective, self.next_epoch
+        self._epoch_order = self._order()
+        fit = self._full_gradient()
+        norms = gradient_norms(objective.flat.grad, self.trial.epsilon)
+        evaluated = is_evaluated(n, self.trial.epochs, self.trial.eval_every)
+        test = [objective.evaluate()] if evaluated else []
+        values = torch.cat([fit, norms, *test]).tolist()
+        return dict.fromkeys(TEST) | dict(zip(MEASURED, values, strict=False))
+
+    def _full_gradient(self) -> Tensor:
+        """Take the full-batch gradient; between mini-batches running averages stay theirs."""
+        if self.trial.batch_size is None:
+            return self._objective.gradient(self._epoch_order)
+        kept = self.trial.bn_statistics == "running"
+        with self._objective.buffers_kept() if kept else nullcontext():
+            return self._objective.gradient()
+
+    def _still_finite(self, measured: Mapping[str, Any]) -> bool:
+        """Note divergence in ``status``; tell whether a step can be taken."""
+        loss = measured["train_loss"]
+        if not (math.isfinite(loss) and math.isfinite(measured["two_norm"])):
+            self.status = "diverged"
+            return False
+        start = self.records[0].train_loss if self.records else loss
+        self._high_epochs = self._high_epochs + 1 if loss > DIVERGENCE_FACTOR * start else 0
+        if self._high_epochs >= DIVERGENCE_EPOCHS:
+            self.status = "diverged"
+        return True
+
+    def _correction(self) -> dict[str, float | None]:
+        every = self.trial.correction_every
+        if not every or self.next_epoch % every:
+            return {}
+        self.correction = measure(self._objective, self._optimizer)
+        columns = {n: self.correction[n.removeprefix("correction_")] for n in CORRECTION_COLUMNS}
+        return {name: None if math.isnan(value) else value for name, value in columns.items()}
+
+    def _step(self) -> None:
+        """Take the full-batch step, or with ``batch_size`` one step per mini-batch."""
+        if self.trial.batch_size is None:
+            self._optimizer.step()
+            return
+        order = self._epoch_order
+        if order is None:
+            order = torch.arange(self._objective.size, device=self._objective.device)
+        for batch in order.split(self.trial.batch_size):
+            self._objective.gradient(batch)
+            self._optimizer.step()
+
+
+def train(
+    trial: Trial,
+    data: Dataset,
+    *,
+    state: Mapping[str, Any] | None = None,
+    device: torch.device | str | None = None,
+) -> Training:
+    """Train a network, one record per epoch.
+
+    Row n holds every metric at theta^(n), before step n; rows run from 0 to ``epochs - 1``. With
+    mini-batches an epoch is one pass over the training images, and its row holds the full-batch
+    metrics at the weights before its first step, from a pass of their own.
+
+    Parameters
+    ----------
+    trial : Trial
+        What to train.
+    data : Dataset
+        From :func:`adambias.load_dataset`.
+    state : mapping, optional
+        What :meth:`Training.state_dict` returned; training goes on from there, on the CPU to the
+        very same records. The state of a trial with fewer epochs is extended.
+    device : optional
+        CUDA if there is one, else the CPU.
+
+    Returns
+    -------
+    Training
+        An iterator of :class:`EpochRecord`.
+
+    Examples
+    --------
+    >>> import tempfile, adambias as ab
+    >>> data = ab.load_dataset("digits", train_size=400, root=tempfile.mkdtemp())
+    >>> trial = ab.Trial(h=1e-3, beta2=0.99, epochs=2)
+    >>> [record.epoch for record in ab.train(trial, data, device="cpu")]
+    [0, 1]
+    """
+    return Training(trial, data, state=state, device=device)
+
+
+def rule_of(trial: Trial) -> UpdateRule:
+    """Return the update rule of a trial."""
+    return make_rule(
+        trial.rule,
+        beta1=trial.beta1,
+        beta2=trial.beta2,
+        epsilon=trial.epsilon,
+        epsilon_placement=trial.epsilon_placement,
+        bias_correction=trial.bias_correction,
+        weight_decay=trial.weight_decay,
+    )
+
+
+@contextmanager
+def _memory_explained(objective: Objective) -> Iterator[None]:
+    """Turn running out of memory into one line that names a smaller block."""
+    try:
+        yield
+    except RuntimeError as error:
+        exhausted = isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error).lower()
+        if not exhausted:
+            raise
+        smaller = max(2, objective.block_size // 2)
+        raise AdambiasError(
+            f"out of memory with blocks of {objective.block_size} images: try ghost_batch_size = "
+            f"{smaller}; with BatchNorm that is another function of the weights, another trial"
+        ) from error

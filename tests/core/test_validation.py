@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adambias.core.errors import ConfigError
+from adambias.core.validation import (
+    Decay,
+    Entries,
+    NotEmpty,
+    OneOf,
+    Pair,
+    Positive,
+    Range,
+    build,
+    validate,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    size: Annotated[int, Positive] = 1
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    name: Annotated[str, OneOf(("alpha", "beta"))] = "alpha"
+    kind: Literal["x", "y"] = "x"
+    flag: bool = False
+    count: Annotated[int | None, Range(at_least=1)] = None
+    share: Annotated[float, Decay] = 0.5
+    values: Annotated[tuple[float, ...], NotEmpty, Positive] = (1.0,)
+    inner: Inner = field(default_factory=Inner)
+    table: dict[str, Inner] = field(default_factory=dict)
+    pair: Annotated[tuple[float, ...], Pair] = (0.0, 1.0)
+    steps: Annotated[tuple[int, ...], Entries(at_least=2)] = (1, 2)
+    anything: Any = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demanding:
+    needed: float
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def test_values_are_stored_in_their_canonical_type():
+    outer = Outer(share=0, values=[1, 2], inner={"size": 3}, table={"a": {"size": 4}})
+
+    assert (outer.share, type(outer.share)) == (0.0, float)
+    assert outer.values == (1.0, 2.0)
+    assert outer.inner == Inner(size=3)
+    assert outer.table == {"a": Inner(size=4)}
+
+
+def test_numpys_scalars_are_stored_as_pythons():
+    given = {"share": np.float64(0.25), "count": np.int64(3), "flag": np.bool_(True)}
+    given |= {"values": np.array([1, 2]), "steps": np.array([3, 4]), "kind": np.str_("y")}
+
+    outer = Outer(**given, inner={"size": np.uint8(5)}, table={"a": {"size": np.int32(6)}})
+
+    python = {"share": 0.25, "count": 3, "flag": True, "values": [1, 2], "steps": [3, 4]}
+    assert outer == Outer(**python, kind="y", inner={"size": 5}, table={"a": {"size": 6}})
+    kept = (outer.share, outer.count, outer.flag, outer.values[0], outer.steps[0], outer.kind)
+    assert [type(value) for value in kept] == [float, int, bool, float, int, str]
+    assert type(outer.inner.size) is int
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": np.bool_(True)}, "count = np.True_: must be an integer"),
+        ({"count": np.float64(2.0)}, "count = np.float64(2.0): must be an integer"),
+        ({"share": np.bool_(False)}, "share = np.False_: must be a number"),
+        ({"share": np.float32("nan")}, "share = np.float32(nan): must be a finite number"),
+        ({"flag": np.int64(1)}, "flag = np.int64(1): must be true or false"),
+        ({"flag": np.array([True])}, "flag = array([ True]): must be true or false"),
+        ({"name": "alpa"}, "name = 'alpa': must be one of alpha, beta (did you mean alpha?)"),
+        ({"name": 3}, "name = 3: must be a string"),
+        ({"kind": "z"}, "kind = 'z': must be one of x, y"),
+        ({"flag": 1}, "flag = 1: must be true or false"),
+        ({"flag": "yes"}, "flag = 'yes': must be true or false"),
+        ({"count": True}, "count = True: must be an integer"),
+        ({"count": 0}, "count = 0: must be >= 1"),
+        ({"count": 2.0}, "count = 2.0: must be an integer"),
+        ({"share": True}, "share = True: must be a number"),
+        ({"share": 1.0}, "share = 1.0: must be >= 0 and < 1"),
+        ({"share": float("nan")}, "share = nan: must be a finite number"),
+        ({"share": float("inf")}, "share = inf: must be a finite number"),
+        ({"share": None}, "share = None: must be a number"),
+        ({"values": []}, "values = []: must have at least 1 entry"),
+        ({"pair": [1.0]}, "pair = [1.0]: must have 2 entries"),
+        ({"pair": [1.0, 2.0, 3.0]}, "pair = [1.0, 2.0, 3.0]: must have 2 entries"),
+        ({"steps": [1]}, "steps = [1]: must have at least 2 entries"),
+        ({"values": 1.0}, "values = 1.0: must be a list"),
+        ({"values": "12"}, "values = '12': must be a list"),
+        ({"values": [1.0, "a"]}, "values[1] = 'a': must be a number"),
+        ({"values": [1.0, -2.0]}, "values = -2.0: must be > 0"),
+        ({"inner": {"size": 0}}, "inner.size = 0: must be > 0"),
+        ({"inner": {"sise": 1}}, "inner.sise = 1: unknown key, must be one of size"),
+        ({"inner": 3}, "inner = 3: must be a section with keys and values"),
+        ({"table": {"a": {"size": "1"}}}, "table.a.size = '1': must be an integer (a string"),
+        ({"table": [1]}, "table = [1]: must be a section with keys and values"),
+        ({"nam": "x"}, "nam = 'x': unknown key, must be one of name, kind"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(given, message):
+    with pytest.raises(ConfigError) as caught:
+        build(Outer, given)
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(ConfigError, match=r"^section\.needed: is missing, give it a value$"):
+        build(Demanding, {}, "section.")
+
+
+def test_a_null_is_a_value_and_not_a_missing_key():
+    with pytest.raises(ConfigError, match=r"^needed = None: must be a number$"):
+        build(Demanding, {"needed": None})
+
+
+def test_a_section_has_to_be_a_mapping():
+    with pytest.raises(ConfigError, match=r"^section = \[1\]: must be a section"):
+        build(Outer, [1], "section.")
+
+
+def test_an_error_is_a_value_error_too():
+    with pytest.raises(ValueError, match="share"):
+        Outer(share=2)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_decay_is_accepted_exactly_from_0_up_to_1(value):
+    accepted = True
+    try:
+        Outer(share=value)
+    except ConfigError:
+        accepted = False
+
+    assert accepted == (0 <= value < 1)
+
+
+@given(st.integers(min_value=-(2**60), max_value=2**60))
+def test_an_integer_is_taken_where_a_number_is_asked_for(value):
+    assert Demanding(needed=value).needed == float(value)
+    assert isinstance(Demanding(needed=value).needed, float)
