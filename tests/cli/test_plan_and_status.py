@@ -119,7 +119,8 @@ def test_slots_beyond_the_trials_that_are_left_make_nothing_faster(params, ledge
 
 def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):
     shown_as = "rule=own.rule:smile:[/x]"
-    monkeypatch.setattr(overview, "describe", lambda *given: shown_as)
+    for module in ("plan", "status"):
+        monkeypatch.setattr(f"adambias.cli.{module}.describe", lambda *given: shown_as)
 
     print_plan(params, ["beta2"], listing=True)
     print_status(params, ["beta2"])

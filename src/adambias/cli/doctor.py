@@ -18,7 +18,7 @@ from adambias.data.manifest import check_arrays, prepared_digest
 from adambias.ledger.ledger import Ledger
 
 Check = Callable[[Params], Iterator[str]]
-_JOIN = "import sys; from adambias import doctor; doctor.join(*sys.argv[1:])"
+_JOIN = "import sys; from adambias.cli import doctor; doctor.join(*sys.argv[1:])"
 JOIN_SECONDS = 120.0
 """Most seconds that joining a cluster and looking at its nodes may take."""
 
