@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The stage ``analyse``: from the sweeps' tables to summaries, verdicts and what figures draw."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adambias.analysis import curves as curve_tables
-from adambias.analysis.claims.trainings import (
-    Claim,
-    Evidence,
-    judge,
-)
+from adambias.analysis import drawn
+from adambias.analysis.claims.claim import Claim
+from adambias.analysis.claims.findings import Findings
+from adambias.analysis.claims.judge import judge
 from adambias.analysis.histories import histories
 from adambias.analysis.plots import write_plots
-from adambias.analysis.regimes import REGIMES
 from adambias.analysis.summaries import NEEDED, summarise
 from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse
+from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_json, write_parquet
 
@@ -50,7 +49,7 @@ def run(
         Holds ``<grid>/histories.parquet`` and ``<grid>/trials.parquet``.
     out_dir : path
         Gets ``histories.parquet``, ``trials.parquet``, ``curves.parquet``, ``metrics.json``,
-        ``claims.json`` and ``plots/*.csv``.
+        ``claims.json``, the tables of :mod:`adambias.analysis.drawn` and ``plots/*.csv``.
     bilinear_dir : path, optional
         Holds ``bilinear.json`` and ``table1.json``, ``out_dir`` by default; without them their
         claims are inconclusive.
@@ -78,18 +77,21 @@ def run(
     write_parquet(trials, out / "trials.parquet")
     write_parquet(thinned, out / "curves.parquet")
     small = Path(bilinear_dir or out)
-    evidence = Evidence(
+    findings = Findings(
         trials=trials,
         curves=thinned,
         bilinear=_read_json(small / "bilinear.json"),
         table1=_read_json(small / "table1.json"),
         settings=settings,
     )
-    claims = judge(evidence, law=law)
+    claims = judge(findings, law=law)
     metrics = {"scale": scale} | summarise_claims(trials, claims)
     write_json(metrics, out / "metrics.json")
     write_json([claim.as_row() for claim in claims], out / "claims.json")
-    write_plots(trials, thinned, out / "plots", settings)
+    to_draw = drawn.tables(trials, thinned, settings.all_claims, settings.interval.level)
+    for name, table in to_draw.items():
+        write_parquet(table, out / name)
+    write_plots(to_draw, out / "plots")
     return metrics
 
 

@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""From a trial's history to its row of ``trials.parquet``: regime, peak, hill, accuracies."""
 
 from __future__ import annotations
 

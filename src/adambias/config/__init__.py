@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from adambias.config.analysis import Analyse, Figures, Interval, Regimes, Verdict
+from adambias.config.analysis import Analyse, Interval, Regimes
+from adambias.config.claims import ClaimSpec, Verdict
 from adambias.config.datasets import DatasetSpec, Prepare
+from adambias.config.figures import Figures, FigureSpec
 from adambias.config.grid import Grid
 from adambias.config.resources import Resources
 from adambias.config.scale import Params, Scale, load_params
@@ -31,8 +33,10 @@ __all__ = [
     "Analyse",
     "Atlas",
     "Bilinear",
+    "ClaimSpec",
     "DatasetSpec",
     "Fan",
+    "FigureSpec",
     "Figures",
     "FlowCase",
     "Grid",

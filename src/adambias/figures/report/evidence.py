@@ -16,17 +16,16 @@ from typing import Any
 import pandas as pd
 
 from adambias.analysis import run as analysis
-from adambias.config import Params
+from adambias.config import Figures, Params
+from adambias.config.figures import ANALYSED
 from adambias.core.errors import LedgerError
 from adambias.core.files import markdown_table, write_text
-from adambias.figures import registry
+from adambias.figures import run as figures
 from adambias.figures.report import page as report
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 
-FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
-"""Those that are drawn from trainings."""
 _CLAIM = (
     *("sentence", "source", "claimed", "found", "value", "low", "high", "n", "used", "planned"),
     "verdict",
@@ -70,7 +69,8 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
         collect(plan, ledger, Path(sweeps))
         analysis.run(params.scale.analyse, sweeps, tables, scale=params.name, law=False)
     write_text(_pages(tables), tables / "README.md")
-    registry.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
+    settings = params.scale.figures
+    figures.run(settings, tables, pictures, names=from_trainings(settings), workers=workers)
     report.run(
         tables,
         pictures,
@@ -79,6 +79,11 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
         analyse=params.scale.analyse,
         commands=_commands(params.name),
     )
+
+
+def from_trainings(settings: Figures) -> list[str]:
+    """Return the figures that are drawn from tables of trainings alone."""
+    return [name for name, f in settings.all_figures.items() if set(f.tables) <= set(ANALYSED)]
 
 
 def _commands(scale: str) -> tuple[tuple[str, str], ...]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from adambias.analysis.regimes import REGIMES
 from adambias.analysis.trends import VERDICTS
-from adambias.config import Analyse
+from adambias.config import Analyse, ClaimSpec
+from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
 
@@ -75,7 +75,7 @@ def run(
         [
             _header(scale, claims, trials),
             "<main>",
-            _claims(claims, names),
+            _claims(claims, _shown((analyse or Analyse()).all_claims, names)),
             *(_figures(figures, pictures)),
             _runs(trials),
             _rules(analyse or Analyse()),
@@ -129,7 +129,7 @@ def _header(scale: str, claims: Sequence[Mapping[str, Any]], trials: pd.DataFram
 _HEADS = ("claim", "claimed", "found", "estimate", "interval", "n", "verdict")
 
 
-def _claims(claims: Sequence[Mapping[str, Any]], figures: set[str]) -> str:
+def _claims(claims: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> str:
     heads = "".join(f'<th scope="col">{_head(name)}</th>' for name in _HEADS)
     rows = "".join(_claim(claim, figures) for claim in claims)
     return (
@@ -142,10 +142,9 @@ def _claims(claims: Sequence[Mapping[str, Any]], figures: set[str]) -> str:
     )
 
 
-def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
-    figure = _figure_of(claim["key"])
+def _claim(claim: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     source = escape(claim["source"])
-    if figure in figures:
+    if figure := figures.get(claim["key"]):
         source = f'<a href="#figure-{figure}">{source}</a>'
     rank = claim["rank_correlation"]
     ranks = f"<small>rank correlation {_number(rank)}</small>" if _adds(rank, claim) else ""
@@ -200,10 +199,9 @@ def _class(name: str) -> str:
     return ' class="number"' if name in {"interval", "n"} else ""
 
 
-def _figure_of(key: str) -> str:
-    special = {"theorem": "order", "table1": "atlas"}
-    stem = key.partition("_")[0]
-    return special.get(stem, stem)
+def _shown(claims: Mapping[str, ClaimSpec], drawn: set[str]) -> dict[str, str]:
+    """Return the figure that shows each claim, where it was drawn."""
+    return {key: spec.figure for key, spec in claims.items() if spec.figure in drawn}
 
 
 def _number(value: float | None) -> str:
@@ -291,6 +289,8 @@ def _rules(settings: Analyse) -> str:
     def entries(section: Any, prefix: str = "") -> Iterator[str]:
         for field in dataclasses.fields(section):
             value = getattr(section, field.name)
+            if field.name == "claims":
+                continue
             if dataclasses.is_dataclass(value):
                 yield from entries(value, f"{prefix}{field.name}.")
             else:
