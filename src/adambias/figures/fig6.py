@@ -28,9 +28,7 @@ LINES = ("-", "--", ":", "-.")
 
 def draw(tables: Tables) -> Figure:
     """Draw one panel for each grid; a grid without data says so in its panel."""
-    loaded = {grid: _load(tables, grid) for grid in GRIDS}
-    if all(curves.empty for curves in loaded.values()):
-        raise Missing("no oscillation trials of the grids hills_beta2 and hills_beta1")
+    loaded = _load(tables)
     quantities = _quantities(loaded, tables.settings.floor_share)
     places = [(quantity, grid) for quantity in quantities for grid in GRIDS]
     figure, axes = style.panels(len(places), columns=2, aspect=0.78)
@@ -48,15 +46,17 @@ def draw(tables: Tables) -> Figure:
 
 def _quantities(loaded: Mapping[str, pd.DataFrame], floor_share: float) -> tuple[str, ...]:
     """Add the excess over p√ε where that floor dominates the norm for most of the training."""
-    shown = [each for each in loaded.values() if not each.empty]
-    if not shown:
-        return ("log10_norm",)
-    share = pd.concat(shown)["floor_share"].median()
+    share = pd.concat(each for each in loaded.values() if len(each))["floor_share"].median()
     return ("log10_norm", "log10_excess") if share >= floor_share else ("log10_norm",)
 
 
-def _load(tables: Tables, grid: str) -> pd.DataFrame:
-    return effect.of_grid(tables.frame("hill_curves.parquet"), grid, GRIDS[grid])
+def _load(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Return every trial's curve by grid, none of a grid without oscillation trials."""
+    curves = tables.frame("hill_curves.parquet")
+    loaded = {grid: effect.of_grid(curves, grid, axis) for grid, axis in GRIDS.items()}
+    if all(each.empty for each in loaded.values()):
+        raise Missing(f"no oscillation trials of the grids {' and '.join(GRIDS)}")
+    return loaded
 
 
 def _draw_panel(
@@ -117,27 +117,24 @@ def _focus(ax: Axes, curves: pd.DataFrame, quantity: str) -> None:
 
 def caption(tables: Tables) -> str:
     """Say what is shown and what was left out."""
+    loaded = _load(tables)
     out = "; ".join(
         f"over {effect.SYMBOLS[axis]}, {effect.left_out(tables, grid)}"
         for grid, axis in GRIDS.items()
-        if not _load(tables, grid).empty
+        if not loaded[grid].empty
     )
     verdicts = effect.listed(effect.verdicts(tables, "fig6"))
-    loaded = {grid: _load(tables, grid) for grid in GRIDS}
+    bands = effect.interval(tables.frame("hill_means.parquet"))
     below = ""
     if "log10_excess" in _quantities(loaded, tables.settings.floor_share):
         below = "; below, of its excess over the floor p√ε, which dominates it"
     return (
         f"Log of the perturbed one-norm against the epoch, over β₂ (left) and β₁ (right){below}. "
         "In the paper it falls, rises to a hill, and falls until it flattens; here "
-        f"{_count_hills(tables)}. Thick: mean over seeds with its {_interval(tables)} t interval; "
+        f"{_count_hills(tables)}. Thick: mean over seeds with its {bands} t interval; "
         f"thin: single seeds. The steep start is cut off. Oscillation regime only: {out}. "
         f"Verdicts: {verdicts}."
     )
-
-
-def _interval(tables: Tables) -> str:
-    return effect.interval(tables.frame("hill_means.parquet"))
 
 
 def _count_hills(tables: Tables) -> str:
