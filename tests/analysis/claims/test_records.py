@@ -44,7 +44,7 @@ def test_the_claims_of_a_figure_have_names_for_its_caption():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"statistic": "peek"}, "claims.mine.statistic = 'peek': .* did you mean peak"),
+        ({"statistic": "peek"}, "claims.mine.statistic = 'peek': .*did you mean peak"),
         ({"grids": []}, "claims.mine.grids: is needed by the statistic peak"),
         ({"axis": "model"}, "claims.mine.axis = 'model': must be one of h, beta1"),
         ({"side": 0}, "claims.mine.side = 0: must be one of 1, -1"),
