@@ -23,7 +23,7 @@ import pandas as pd
 from adambias.analysis import run as analysis
 from adambias.config import Analyse, Figures, Trial
 from adambias.core.processes import cores
-from adambias.figures import registry
+from adambias.figures import run as figures
 from adambias.figures.report import page as report
 from adambias.ledger.collect import write_tables
 from adambias.ledger.job import Job
@@ -63,7 +63,7 @@ def run(ledger: Ledger, jobs: Mapping[str, list[Job]], root: Path) -> None:
     steps: dict[str, Callable[[], object]] = {
         "collect": lambda: collect(ledger, jobs, root / "sweeps"),
         "analyse": lambda: analysis.run(Analyse(), root / "sweeps", results, scale="benchmark"),
-        "figures": lambda: registry.run(Figures(), results, pictures, workers=workers),
+        "figures": lambda: figures.run(Figures(), results, pictures, workers=workers),
         "report": lambda: report.run(results, pictures, root / "index.html", scale="benchmark"),
     }
     begin = time.perf_counter()

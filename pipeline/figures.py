@@ -3,12 +3,12 @@
 from adambias.config import load_params
 from adambias.core.entry import run_stage
 from adambias.core.processes import cores
-from adambias.figures import registry
+from adambias.figures import run as figures
 
 
 def main() -> None:
     """Draw what the tables allow."""
-    registry.run(load_params().scale.figures, "results", "figures", workers=cores())
+    figures.run(load_params().scale.figures, "results", "figures", workers=cores())
 
 
 if __name__ == "__main__":

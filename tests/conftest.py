@@ -148,8 +148,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures(results: Path) -> Path:
     """Every figure that these results allow, without the paper's sizes."""
     from adambias.config import Figures
-    from adambias.figures import registry
+    from adambias.figures import run as figures
 
     out = results / "figures"
-    registry.run(Figures(formats=("png", "svg")), results, out)
+    figures.run(Figures(formats=("png", "svg")), results, out)
     return out

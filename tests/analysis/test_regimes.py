@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adambias.analysis.regimes import REGIMES, classify
+from adambias.analysis.regimes import classify
 from adambias.config import Regimes, Trial
+from adambias.config.analysis import REGIMES
 from adambias.core.errors import ConfigError
 
 N = np.arange(300)

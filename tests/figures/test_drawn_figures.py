@@ -9,8 +9,10 @@ import synthetic
 from PIL import Image
 
 from adambias.analysis import run as analysis
+from adambias.analysis.hills import tops_the_hill
 from adambias.config import Analyse, Figures
 from adambias.figures import (
+    Tables,
     effect,
     fig4,
     fig5,
@@ -19,9 +21,9 @@ from adambias.figures import (
     loss_curves,
     norm_accuracy,
     regime_map,
-    registry,
     style,
 )
+from adambias.figures import run as figures
 
 DRAWN = {
     "fig4": fig4,
@@ -41,7 +43,7 @@ def draw(results):
 
     def drawn(module, medium="screen", folder=results, settings=Figures()):  # noqa: B008
         with style.use_style(medium):
-            figure = module.draw(registry.Tables(folder, settings))
+            figure = module.draw(Tables(folder, settings))
             figure.canvas.draw()
         return figure
 
@@ -159,6 +161,7 @@ def test_captions_say_where_the_highest_norm_is_a_hills_top():
     ]
     columns = ["has_hill", "peak_epoch", "hill_epoch", "peak_at_edge"]
     points = pd.DataFrame(rows, columns=columns).assign(epochs=120)
+    points["peak_is_top"] = tops_the_hill(points)
     assert effect.peaks(points) == (
         "In 1 of 4 trials the highest norm is the top of a hill; in 2 its first value in that "
         "part, from which it falls; in 1 it is elsewhere, or there is no hill."
@@ -223,7 +226,7 @@ def test_text_stays_text_in_pdf(draw, tmp_path):
 
 
 def test_captions_say_how_many_seeds_and_what_is_left_out(results):
-    tables = registry.Tables(results, Figures())
+    tables = Tables(results, Figures())
     caption = fig4.caption(tables)
     assert "n = 3" in caption
     assert "none of 15 trials left out" in caption
@@ -239,12 +242,12 @@ def test_left_out_trials_are_counted_by_regime(tmp_path):
     kinds = {0.9: "oscillation", 0.99: "oscillation", 0.999: "spike"}
     synthetic.write_sweeps(tmp_path / "sweeps", grids, shape=lambda grid, trial: kinds[trial.beta2])
     analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
-    caption = fig4.caption(registry.Tables(tmp_path, Figures()))
+    caption = fig4.caption(Tables(tmp_path, Figures()))
     assert "3 of 9 trials left out (3 spike)" in caption
 
 
 def test_the_same_tables_give_the_same_files(results, pictures, tmp_path):
-    tables = registry.Tables(results, Figures())
+    tables = Tables(results, Figures())
     for name in ("fig4", "fig6", "regime_map"):
         with style.use_style("screen"):
             alt = json.loads((pictures / "figures.json").read_text())
@@ -260,14 +263,14 @@ def test_a_picture_of_an_earlier_run_does_not_outlive_its_data(results, tmp_path
     (tmp_path / "notes.txt").write_text("kept")
     empty = tmp_path / "empty"
     empty.mkdir()
-    names = registry.run(Figures(formats=("png",), narrow=False), empty, tmp_path)
+    names = figures.run(Figures(formats=("png",), narrow=False), empty, tmp_path)
     assert not (tmp_path / "old.png").exists()
     assert (tmp_path / "notes.txt").exists()
     assert names == ["fig1", "fig2", "fig3", "fig4", "fig5", "fig6"]
 
 
 def test_without_data_the_picture_says_what_is_missing(tmp_path):
-    registry.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
+    figures.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
     words = " ".join(ET.parse(tmp_path / "out" / "fig4.svg").getroot().itertext())
     assert "trials.parquet, metrics.json" in " ".join(words.split())
 
@@ -323,6 +326,6 @@ def test_every_figure_of_a_bad_ledger_is_drawn_and_says_what_is_missing(tmp_path
     assert metrics["claims"]["fig4_norm"]["verdict"] == (
         "agrees" if kind == "nan" else "inconclusive"
     )
-    registry.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
+    figures.run(Figures(formats=("svg",), narrow=False), tmp_path, tmp_path / "out")
     words = " ".join(ET.parse(tmp_path / "out" / "fig4.svg").getroot().itertext())
     assert said in " ".join(words.split())

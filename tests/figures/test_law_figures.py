@@ -8,7 +8,7 @@ import pytest
 
 import adambias as ab
 from adambias.config import Figures, load_params
-from adambias.figures import atlas, fig1, fig2, fig3, order, paths, registry, style
+from adambias.figures import Tables, atlas, fig1, fig2, fig3, order, paths, style
 from adambias.figures import netflow as netflow_figure
 from adambias.studies import bilinear, netflow
 
@@ -30,7 +30,7 @@ def tables(tmp_path_factory):
     bilinear.run(scale.bilinear, folder)
     data = ab.load_dataset("digits", train_size=60, test_size=60, root=folder)
     netflow.run(scale.netflow, data, folder)
-    return registry.Tables(folder, Figures())
+    return Tables(folder, Figures())
 
 
 @pytest.mark.parametrize("medium", ["paper", "narrow"])

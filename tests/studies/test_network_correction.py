@@ -6,8 +6,8 @@ import pytest
 
 import adambias as ab
 from adambias.config import Figures, Grid, NetworkCorrection
+from adambias.figures import Tables, style
 from adambias.figures import network_correction as figure_module
-from adambias.figures import registry, style
 from adambias.studies import network_correction
 
 SMOOTH = {"activation": "gelu", "norm": "none", "precision": "fp64", "beta1": 0.8}
@@ -76,7 +76,7 @@ def test_the_table_is_written(settings, few_digits, chart, tmp_path):
 @pytest.mark.parametrize("medium", ["screen", "paper", "narrow"])
 def test_the_figure_has_a_map_per_network_with_both_numbers_in_each_cell(chart, tmp_path, medium):
     chart.to_parquet(tmp_path / "network_correction.parquet")
-    tables = registry.Tables(tmp_path, Figures())
+    tables = Tables(tmp_path, Figures())
     plt.switch_backend("agg")
     with style.use_style(medium):
         figure = figure_module.draw(tables)
@@ -97,7 +97,7 @@ def test_the_figure_has_a_map_per_network_with_both_numbers_in_each_cell(chart, 
 
 def test_the_caption_says_where_the_law_holds(chart, tmp_path):
     chart.to_parquet(tmp_path / "network_correction.parquet")
-    tables = registry.Tables(tmp_path, Figures())
+    tables = Tables(tmp_path, Figures())
     caption = figure_module.caption(tables)
     assert "epochs 2, 4 and 1 seed, resnet8" in caption
     assert "Best: cosine 1.0000" in caption

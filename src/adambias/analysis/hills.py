@@ -1,10 +1,11 @@
-"""From a trial's history to one row of numbers."""
+"""The hill of a norm over training: it falls, rises to a top, and falls again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 LEAST_ERRORS = 6
@@ -74,6 +75,15 @@ def find_hill(values: NDArray[np.float64]) -> Hill | None:
         height=float(10 ** curve[top]),
         noise=noise,
     )
+
+
+def tops_the_hill(trials: pd.DataFrame) -> pd.Series:
+    """Tell of each row of ``trials.parquet`` whether its highest norm is the top of its hill.
+
+    The hill's top is that of the smoothed norm, so it may be as far off as that is smoothed.
+    """
+    distance = (trials["peak_epoch"] - trials["hill_epoch"]).abs()
+    return trials["has_hill"] & (distance <= trials["epochs"].map(smoothing_width))
 
 
 def smoothing_width(epochs: int) -> int:

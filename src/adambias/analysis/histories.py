@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""Histories read one trial at a time, so that a table of any length fits into memory."""
 
 from __future__ import annotations
 

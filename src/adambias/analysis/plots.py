@@ -1,41 +1,43 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The series that ``dvc plots`` draws, as CSV files with eight digits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from adambias.analysis import curves as curve_tables
-from adambias.analysis.claims.trainings import (
-    PAPER_RULE,
-    oscillating,
-    with_series,
-)
-from adambias.analysis.series import effect_table, step_size_table
-from adambias.config import Analyse
+from adambias.config.claims import PAPER_RULE
 from adambias.core.files import write_text
 
+_NOT_PLOTTED = ["hill", "hill_low", "hill_high"]
 
-def write_plots(
-    trials: pd.DataFrame, thinned: pd.DataFrame, folder: Path, settings: Analyse
-) -> None:
+
+def write_plots(drawn: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """Write the series that ``dvc plots`` shows and compares between experiments.
 
     ``norm_beta2.csv`` and ``norm_beta1.csv`` hold means against the decay, ``norm_h.csv`` against
     the step size for each pair of decays, ``hills_beta2.csv`` and ``hills_beta1.csv`` the
     log-norm against the epoch. ``curve`` names the line that a row belongs to.
+
+    Parameters
+    ----------
+    drawn : mapping of DataFrame
+        The tables of :mod:`adambias.analysis.drawn`.
+    folder : Path
+        Where the files go.
     """
-    level = settings.interval.level
+    for axis in ("beta2", "beta1", "h"):
+        means = _of(drawn["means.parquet"], axis, axis)
+        _write_csv(means.drop(columns=_NOT_PLOTTED), folder / f"norm_{axis}.csv")
     for axis in ("beta2", "beta1"):
-        _, means = effect_table(trials, axis, axis, level)
-        _write_csv(means, folder / f"norm_{axis}.csv")
-        points = with_series(oscillating(trials, f"hills_{axis}"), axis)
-        chosen = thinned[thinned["grid"] == f"hills_{axis}"]
-        hills = curve_tables.mean_curves(chosen, points, axis, level)
-        _write_csv(hills, folder / f"hills_{axis}.csv", axis)
-    _, means = step_size_table(trials, level)
-    _write_csv(means, folder / "norm_h.csv")
+        means = _of(drawn["hill_means.parquet"], f"hills_{axis}", axis)
+        _write_csv(means, folder / f"hills_{axis}.csv", axis)
+
+
+def _of(means: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
+    chosen = means[(means["grid"] == grid) & (means["axis"] == axis)]
+    return chosen.drop(columns=["grid", "axis", "level"]).rename(columns={"value": axis})
 
 
 def _write_csv(table: pd.DataFrame, path: Path, axis: str | None = None) -> None:

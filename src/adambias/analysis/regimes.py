@@ -27,16 +27,13 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from adambias.config import Regimes
-
-Regime = Literal["oscillation", "spike", "divergence"]
-REGIMES: tuple[Regime, ...] = ("oscillation", "spike", "divergence")
+from adambias.config.analysis import Regime
 
 _RESOLUTION = 1e-9
 """Fraction of the loss at the start below which float32 cannot tell losses apart."""

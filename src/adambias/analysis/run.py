@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The stage ``analyse``: from the sweeps' tables to summaries, verdicts and what figures draw."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adambias.analysis import curves as curve_tables
-from adambias.analysis.claims.trainings import (
-    Claim,
-    Evidence,
-    judge,
-)
+from adambias.analysis import drawn
+from adambias.analysis.claims.claim import Claim
+from adambias.analysis.claims.findings import Findings
+from adambias.analysis.claims.judge import judge
 from adambias.analysis.histories import histories
 from adambias.analysis.plots import write_plots
-from adambias.analysis.regimes import REGIMES
 from adambias.analysis.summaries import NEEDED, summarise
 from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse
+from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_json, write_parquet
 
@@ -35,7 +34,6 @@ def run(
     settings: Analyse,
     sweeps_dir: str | Path,
     out_dir: str | Path,
-    bilinear_dir: str | Path | None = None,
     *,
     scale: str,
     law: bool = True,
@@ -50,10 +48,8 @@ def run(
         Holds ``<grid>/histories.parquet`` and ``<grid>/trials.parquet``.
     out_dir : path
         Gets ``histories.parquet``, ``trials.parquet``, ``curves.parquet``, ``metrics.json``,
-        ``claims.json`` and ``plots/*.csv``.
-    bilinear_dir : path, optional
-        Holds ``bilinear.json`` and ``table1.json``, ``out_dir`` by default; without them their
-        claims are inconclusive.
+        ``claims.json``, the tables of :mod:`adambias.analysis.drawn` and ``plots/*.csv``. Claims
+        about the law are inconclusive unless it holds ``bilinear.json`` and ``table1.json``.
     scale : str
         Name of the scale, which ``metrics.json`` begins with.
     law : bool
@@ -68,29 +64,43 @@ def run(
     ------
     DataError
         If there are no tables, or a table lacks its other half.
+    ConfigError
+        If a claim of one's own names a column or function that is not there.
     """
     out = Path(out_dir)
-    grids = _find_grids(Path(sweeps_dir))
-    out.mkdir(parents=True, exist_ok=True)
-    merge([folder / "histories.parquet" for folder in grids], out / "histories.parquet")
-    rows, thinned = _summarise_grids(grids, settings)
-    trials = _trial_table(rows)
-    write_parquet(trials, out / "trials.parquet")
-    write_parquet(thinned, out / "curves.parquet")
-    small = Path(bilinear_dir or out)
-    evidence = Evidence(
-        trials=trials,
-        curves=thinned,
-        bilinear=_read_json(small / "bilinear.json"),
-        table1=_read_json(small / "table1.json"),
-        settings=settings,
+    trials, curves = _reduce(Path(sweeps_dir), out, settings)
+    bilinear, table1 = (_read_json(out / f"{name}.json") for name in ("bilinear", "table1"))
+    findings = Findings(
+        trials=trials, curves=curves, bilinear=bilinear, table1=table1, settings=settings
     )
-    claims = judge(evidence, law=law)
+    claims = judge(findings, law=law)
+    _write_to_draw(trials, curves, out, settings)
     metrics = {"scale": scale} | summarise_claims(trials, claims)
     write_json(metrics, out / "metrics.json")
     write_json([claim.as_row() for claim in claims], out / "claims.json")
-    write_plots(trials, thinned, out / "plots", settings)
     return metrics
+
+
+def _reduce(sweeps: Path, out: Path, settings: Analyse) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Merge the histories of all grids, and write a row and a thin curve for each trial."""
+    grids = _find_grids(sweeps)
+    out.mkdir(parents=True, exist_ok=True)
+    merge([folder / "histories.parquet" for folder in grids], out / "histories.parquet")
+    rows, curves = _summarise_grids(grids, settings)
+    trials = _trial_table(rows)
+    write_parquet(trials, out / "trials.parquet")
+    write_parquet(curves, out / "curves.parquet")
+    return trials, curves
+
+
+def _write_to_draw(
+    trials: pd.DataFrame, curves: pd.DataFrame, out: Path, settings: Analyse
+) -> None:
+    """Write the tables for figures and the series for ``dvc plots``."""
+    tables = drawn.tables(trials, curves, settings.all_claims, settings.interval.level)
+    for name, table in tables.items():
+        write_parquet(table, out / name)
+    write_plots(tables, out / "plots")
 
 
 def _find_grids(sweeps: Path) -> list[Path]:

@@ -1,20 +1,60 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""Series: which of a grid's trials belong on one line, and their means over seeds."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from adambias.analysis.claims.trainings import (
-    oscillating,
-    with_series,
-)
 from adambias.analysis.trends import band
+from adambias.config import TRIAL_FIELDS
+
+_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every")
+QUANTITIES = {
+    "norm": "peak_perturbed_one_norm",
+    "excess": "excess",
+    "accuracy": "best_test_accuracy",
+}
+"""What figures 4, 5 and h show, and the column of ``trials.parquet`` that it is in."""
+
+
+def oscillating(trials: pd.DataFrame, grid: str) -> pd.DataFrame:
+    """Return the trials of a grid in the oscillation regime, the only ones a figure may use."""
+    return trials[(trials["grid"] == grid) & (trials["regime"] == "oscillation")]
+
+
+def with_series(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Add a column ``series`` that names what varies among the trials besides ``axis`` and seed.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Trials of one grid.
+    axis : str
+        The hyperparameter along the axis.
+
+    Returns
+    -------
+    DataFrame
+        ``series`` holds texts such as ``rule lion, h 0.0001``, empty where nothing else varies.
+    """
+    fields = [name for name in TRIAL_FIELDS if name not in (axis, *_NO_SERIES) and name in trials]
+    varied = [name for name in fields if trials[name].nunique(dropna=False) > 1]
+    labels = [
+        ", ".join(f"{name} {_number(row[name])}" for name in varied)
+        for row in trials[varied].to_dict("records")
+    ]
+    return trials.assign(series=labels if varied else "")
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def effect_table(
     trials: pd.DataFrame, grid: str, axis: str, level: float = 0.95
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what figures 4 and 5 show: a grid's trials, and their means over seeds.
+    """Return what a figure of a quantity against a hyperparameter shows.
 
     Parameters
     ----------
@@ -28,34 +68,27 @@ def effect_table(
     Returns
     -------
     points : DataFrame
-        Oscillation trials with their ``series``.
+        Oscillation trials with their ``series``; along h every series has both decays in its name,
+        as the side of β₁ = β₂ that it is on decides which way it should go.
     means : DataFrame
         By ``series`` and ``axis``: n, and the mean of the norm, excess and accuracy with the
         bounds of Student's t interval, ``<name>_low`` and ``<name>_high``; NaN with one seed.
     """
     points = with_series(oscillating(trials, grid), axis)
+    if axis == "h":
+        points = _with_decays(points)
     return points, average(points, axis, level)
 
 
-def step_size_table(trials: pd.DataFrame, level: float = 0.95) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the same for the grid ``h``, with both decays in the name of every series."""
-    points = with_series(oscillating(trials, "h"), "h")
+def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
     others = points["series"].str.replace(r"(, )?beta[12] [^,]+", "", regex=True).str.lstrip(", ")
     decays = zip(points["beta1"], points["beta2"], others, strict=True)
     labels = [f"beta1 {beta1:g}, beta2 {beta2:g}, {other}" for beta1, beta2, other in decays]
-    points = points.assign(series=[label.removesuffix(", ") for label in labels])
-    return points, average(points, "h", level)
-
-
-QUANTITIES = {
-    "norm": "peak_perturbed_one_norm",
-    "excess": "excess",
-    "accuracy": "best_test_accuracy",
-}
+    return points.assign(series=[label.removesuffix(", ") for label in labels])
 
 
 def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
-    """Average the quantities of figures 4 and 5 over seeds; see :func:`effect_table`."""
+    """Average the :data:`QUANTITIES` over seeds; see :func:`effect_table`."""
     groups = points.groupby(["series", axis], sort=True)
     means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
     return pd.concat([groups.size().rename("n"), *means], axis=1).reset_index()

@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""From a trial's history to its row of ``trials.parquet``: regime, peak, hill, accuracies."""
 
 from __future__ import annotations
 
@@ -42,35 +42,49 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
-    start = settings.initial_fraction * trial["epochs"]
-    late = np.where((history["epoch"] >= start) & np.isfinite(norm), norm, np.nan)
-    peak_at = int(np.nanargmax(late)) if np.isfinite(late).any() else None
-    peak = float(late[peak_at]) if peak_at is not None else np.nan
+    peak = _peak(history, settings.initial_fraction * trial["epochs"])
     floor = float(trial["parameters"]) * float(np.sqrt(trial["epsilon"]))
-    top = find_hill(norm - floor)
-    hill = top if top is not None and top.stands(settings.hill_decades) else None
     return {
         "regime": diagnosis.regime,
         "regime_reason": diagnosis.reason,
         "spikes": diagnosis.spikes,
         "largest_leap": diagnosis.largest_leap,
         "norm_floor": floor,
-        "peak_perturbed_one_norm": peak,
-        "peak_epoch": int(history["epoch"][peak_at]) if peak_at is not None else None,
-        "peak_at_edge": peak_at is not None and not np.isfinite(late[:peak_at]).any(),
-        "excess": peak - floor,
+        **peak,
+        "excess": peak["peak_perturbed_one_norm"] - floor,
         "final_perturbed_one_norm": _last(norm),
-        "hill_rise": top.rise if top else np.nan,
-        "hill_fall": top.fall if top else np.nan,
-        "hill_epoch": int(history["epoch"][hill.row]) if hill else None,
-        "hill_norm": floor + hill.height if hill else np.nan,
-        "has_hill": hill is not None,
+        **_hill(history, floor, settings.hill_decades),
         "best_test_accuracy": _highest(history["test_accuracy"]),
         "final_test_accuracy": _last(history["test_accuracy"]),
         "final_train_accuracy": _last(history["train_accuracy"]),
         "final_train_loss": _last(loss),
         "lowest_train_loss": -_highest(-np.asarray(loss, dtype=float)),
         "not_finite": int(np.count_nonzero(~np.isfinite(loss) | ~np.isfinite(norm))),
+    }
+
+
+def _peak(history: Columns, start: float) -> dict[str, Any]:
+    """Return the highest norm from the epoch ``start`` on, and where it is."""
+    norm = history["perturbed_one_norm"]
+    late = np.where((history["epoch"] >= start) & np.isfinite(norm), norm, np.nan)
+    at = int(np.nanargmax(late)) if np.isfinite(late).any() else None
+    return {
+        "peak_perturbed_one_norm": float(late[at]) if at is not None else np.nan,
+        "peak_epoch": int(history["epoch"][at]) if at is not None else None,
+        "peak_at_edge": at is not None and not np.isfinite(late[:at]).any(),
+    }
+
+
+def _hill(history: Columns, floor: float, decades: float) -> dict[str, Any]:
+    """Return the hill of the norm's excess over the floor, and whether it counts as one."""
+    top = find_hill(history["perturbed_one_norm"] - floor)
+    hill = top if top is not None and top.stands(decades) else None
+    return {
+        "hill_rise": top.rise if top else np.nan,
+        "hill_fall": top.fall if top else np.nan,
+        "hill_epoch": int(history["epoch"][hill.row]) if hill else None,
+        "hill_norm": floor + hill.height if hill else np.nan,
+        "has_hill": hill is not None,
     }
 
 

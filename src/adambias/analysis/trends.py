@@ -126,6 +126,17 @@ def log_distance(beta: ArrayLike) -> NDArray[np.float64]:
     return -np.log10(1 - np.asarray(beta, dtype=float))
 
 
+def position(axis: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return where values of a hyperparameter lie along its axis.
+
+    Decays lie at log10 1/(1 − β), step sizes and ε at their log10, everything else as it is.
+    """
+    if axis in ("beta1", "beta2"):
+        return log_distance(values)
+    numbers = np.asarray(values, dtype=float)
+    return np.log10(numbers) if axis in ("h", "epsilon") else numbers
+
+
 def trend(points: pd.DataFrame, x: str, y: str, settings: Interval) -> Estimate:
     """Return the change of ``y`` as ``x`` goes from its lowest to its highest value.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from adambias.config.analysis import Analyse, Figures, Interval, Regimes, Verdict
+from adambias.config.analysis import Analyse, Interval, Regimes
+from adambias.config.claims import ClaimSpec, Verdict
 from adambias.config.datasets import DatasetSpec, Prepare
+from adambias.config.figures import Figures, FigureSpec
 from adambias.config.files import ScaleFiles, scale_names
 from adambias.config.grid import Grid
 from adambias.config.resources import Resources
@@ -30,8 +32,10 @@ __all__ = [
     "Analyse",
     "Atlas",
     "Bilinear",
+    "ClaimSpec",
     "DatasetSpec",
     "Fan",
+    "FigureSpec",
     "Figures",
     "FlowCase",
     "Grid",

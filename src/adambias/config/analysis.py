@@ -1,11 +1,17 @@
-"""What the stages ``analyse`` and ``figures`` go by."""
+"""What the stage ``analyse`` goes by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from adambias.core.validation import AtLeastOne, Fraction, NotEmpty, Positive, Range, validate
+from adambias.config.claims import CLAIMS, ClaimSpec, Verdict
+from adambias.core.errors import ABSENT, ConfigError
+from adambias.core.validation import AtLeastOne, Fraction, Positive, Range, is_name, validate
+
+Regime = Literal["oscillation", "spike", "divergence"]
+REGIMES: tuple[Regime, ...] = ("oscillation", "spike", "divergence")
+"""What a training can be told to be, from the calmest to the wildest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,40 +69,6 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The rule that turns an estimate into agrees, disagrees or inconclusive.
-
-    A claim is decided if the interval excludes zero and the estimate is at least as large as the
-    smallest effect below, on the claimed side (agrees) or on the other (disagrees).
-
-    Parameters
-    ----------
-    seeds : int
-        Fewest seeds to decide on.
-    norm_effect : float
-        Smallest change of the norm across a grid, as a fraction of its mean excess over the floor.
-    accuracy_effect : float
-        Smallest change of the test accuracy across a grid, a fraction of the test images.
-    share_effect : float
-        Smallest distance of a share from one half, for claims about most of something.
-    order_tolerance : float
-        Largest distance of an observed order from the order that the theory says.
-    rank_correlation : float
-        Smallest rank correlation along a computed, not sampled, set of trajectories.
-    """
-
-    seeds: Annotated[int, Range(at_least=2)] = 2
-    norm_effect: Annotated[float, Range(at_least=0)] = 0.05
-    accuracy_effect: Annotated[float, Range(at_least=0)] = 0.002
-    share_effect: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
-    order_tolerance: Annotated[float, Positive] = 0.15
-    rank_correlation: Annotated[float, Range(above=0, at_most=1)] = 0.8
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Analyse:
     """Settings of the stage ``analyse``.
 
@@ -110,6 +82,8 @@ class Analyse:
         Most points of a curve that is kept for the figures.
     regimes, interval, verdict
         Thresholds and rules, stated before the data are seen.
+    claims : dict of ClaimSpec
+        Claims of one's own by their keys, judged after the paper's.
     """
 
     initial_fraction: Annotated[float, Fraction] = 0.25
@@ -118,28 +92,18 @@ class Analyse:
     regimes: Regimes = field(default_factory=Regimes)
     interval: Interval = field(default_factory=Interval)
     verdict: Verdict = field(default_factory=Verdict)
+    claims: dict[str, ClaimSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validate(self)
+        for key in self.claims:
+            if key in CLAIMS:
+                allowed = "is a claim of the paper, give yours a key of its own"
+                raise ConfigError(f"claims.{key}", ABSENT, allowed)
+            if not is_name(key):
+                raise ConfigError(f"claims.{key}", ABSENT, "the key must be letters, digits and _")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Settings of the stage ``figures``.
-
-    Parameters
-    ----------
-    formats : tuple of {"png", "svg", "pdf"}
-        Files of each figure; PDF is sized for a two-column paper, the others for a screen.
-    narrow : bool
-        Also draw each figure for a telephone, with its panels below each other.
-    floor_share : float
-        Share of p√ε in the mean norm from which the excess over it gets a panel of its own.
-    """
-
-    formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], NotEmpty] = ("png", "svg", "pdf")
-    narrow: bool = True
-    floor_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.5
-
-    def __post_init__(self) -> None:
-        validate(self)
+    @property
+    def all_claims(self) -> dict[str, ClaimSpec]:
+        """The paper's claims, then one's own."""
+        return CLAIMS | self.claims

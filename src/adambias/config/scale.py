@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from adambias.config.analysis import Analyse, Figures
+from adambias.config.analysis import Analyse
 from adambias.config.datasets import Prepare
+from adambias.config.figures import Figures
 from adambias.config.files import ScaleFiles, read_yaml, scale_names
 from adambias.config.grid import Grid
 from adambias.config.resources import Resources
@@ -48,6 +49,16 @@ class Scale:
             self._refuse_unprepared_grid(name, grid)
         for section in ("netflow", "network_correction"):
             self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
+        self._refuse_unknown_grids()
+
+    def _refuse_unknown_grids(self) -> None:
+        """Refuse a claim or figure of one's own that is about a grid which is not there."""
+        about = {f"analyse.claims.{key}": spec.grids for key, spec in self.analyse.claims.items()}
+        about |= {f"figures.own.{name}": spec.grids for name, spec in self.figures.own.items()}
+        for where, grids in about.items():
+            for grid in grids:
+                if grid not in self.grids:
+                    raise ConfigError(f"{where}.grids", grid, choose_from(self.grids, grid))
 
     def _refuse_unprepared_grid(self, name: str, grid: Grid) -> None:
         used = {"trial": self.trial, f"grids.{name}.base": grid.base}

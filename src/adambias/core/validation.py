@@ -143,6 +143,11 @@ def build(cls: type[T], mapping: Any, where: str = "") -> T:
         raise error.within(where) from None
 
 
+def is_name(word: str) -> bool:
+    """Tell whether a word can name a file and a metric: letters, digits and underscores."""
+    return word.isascii() and word.isidentifier()
+
+
 def integer(key: str, value: Any, at_least: int) -> int:
     """Return an argument that counts something as a plain int, or raise :class:`ConfigError`."""
     try:

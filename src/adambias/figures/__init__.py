@@ -4,6 +4,4 @@ from __future__ import annotations
 
 from adambias.core.lazy import lazy
 
-__getattr__, __dir__ = lazy(
-    __name__, {"Tables": "registry", "Missing": "registry", "style": "style:"}
-)
+__getattr__, __dir__ = lazy(__name__, {"Tables": "tables", "Missing": "tables", "style": "style:"})

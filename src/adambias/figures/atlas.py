@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "Error atlas of the flows over beta1 and beta2"
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -50,13 +50,13 @@ def _mesh(ax: Axes, table: pd.DataFrame, values: pd.Series, title: str, **look: 
     """Draw one map, on axes equally spaced in log(1 - beta)."""
     grid = table.assign(value=values).pivot(index="beta2", columns="beta1", values="value")
     beta1_axis, beta2_axis = grid.columns.to_numpy(), grid.index.to_numpy()
-    beta1, beta2 = -np.log10(1 - beta1_axis), -np.log10(1 - beta2_axis)
+    beta1, beta2 = style.decay_place(beta1_axis), style.decay_place(beta2_axis)
     mesh = ax.pcolormesh(
         beta1, beta2, np.ma.masked_invalid(grid.to_numpy()), rasterized=True, **look
     )
     ax.plot(beta1, beta1, color=style.INK, linewidth=0.8, linestyle=":")
     shown = [tick for tick in TICKS if tick <= float(beta1_axis.max()) + 1e-9]
-    positions = -np.log10(1 - np.array(shown))
+    positions = style.decay_place(shown)
     labels = [f"{tick:g}" for tick in shown]
     ax.set_xticks(positions, labels, rotation=60)
     ax.set_yticks(positions, labels)

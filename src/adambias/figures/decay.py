@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from adambias.config.figures import FIGURE_OF_GRID
 from adambias.figures import effect, style
-from adambias.figures.registry import Tables
-
-NUMBERS = {"beta2": "fig4", "beta1": "fig5"}
+from adambias.figures.tables import Tables
 
 
 def draw(tables: Tables, axis: str) -> Figure:
@@ -15,12 +14,13 @@ def draw(tables: Tables, axis: str) -> Figure:
     points, means = effect.load(tables, axis, axis)
     shown = effect.quantities(points, tables.settings.floor_share)
     figure, axes = style.panels(len(shown), aspect=0.95 if len(shown) > 2 else 0.72)
+    verdicts = effect.verdicts(tables, FIGURE_OF_GRID[axis])
     for ax, quantity in zip(axes, shown, strict=True):
         effect.draw_quantity(ax, points, means, axis, quantity)
         effect.scale_of_decay(ax, axis, sorted(means[axis].unique()))
         effect.say_if_one(ax, means, axis)
-        if quantity != "excess":
-            effect.title(ax, effect.beside_claim(tables, f"{NUMBERS[axis]}_{quantity}"))
+        if quantity in verdicts:
+            effect.title(ax, verdicts[quantity])
     if "excess" in shown:
         effect.draw_floor(axes[0], points)
     effect.legend(figure, axes[0], means)
@@ -34,15 +34,13 @@ def caption(tables: Tables, axis: str) -> str:
     panels = "highest perturbed one-norm ‖∇E‖₁,ε after the initial part of the training"
     if "excess" in effect.quantities(points, tables.settings.floor_share):
         panels += ", its excess over the floor p√ε (log scale)"
-    verdicts = "; ".join(
-        f"{quantity}, {effect.beside_claim(tables, f'{NUMBERS[axis]}_{quantity}')}"
-        for quantity in ("norm", "accuracy")
-    )
+    verdicts = effect.listed(effect.verdicts(tables, FIGURE_OF_GRID[axis]))
     return (
         f"Against {symbol}: {panels}, and best test accuracy; {effect.describe(tables, axis)}. "
-        f"Thin: single seeds, {effect.count_seeds(means)}; thick: their mean with its 95 % t "
-        f"interval, cut at the frame; the verdict compares within seeds. Oscillation regime only, "
-        f"{effect.left_out(tables, axis)}. {effect.peaks(points)} Verdicts: {verdicts}."
+        f"Thin: single seeds, {effect.count_seeds(means)}; thick: their mean with its "
+        f"{effect.interval(means)} t interval, cut at the frame; the verdict compares within "
+        f"seeds. Oscillation regime only, {effect.left_out(tables, axis)}. "
+        f"{effect.peaks(points)} Verdicts: {verdicts}."
     )
 
 

@@ -13,12 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.analysis.claims.trainings import PAPER_RULE, oscillating
-from adambias.analysis.hills import smoothing_width
-from adambias.analysis.series import QUANTITIES, effect_table, step_size_table
+from adambias.config.claims import PAPER_RULE, claims_of
 from adambias.figures import style
-from adambias.figures.registry import Missing, Tables
+from adambias.figures.tables import Missing, Tables
 
+COLUMNS = {
+    "norm": "peak_perturbed_one_norm",
+    "excess": "excess",
+    "accuracy": "best_test_accuracy",
+}
+"""Column of ``trials.parquet`` of each quantity; ``means.parquet`` has the quantities' names."""
 SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
 LABELS = {
     "norm": "highest perturbed one-norm",
@@ -29,23 +33,40 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def load(tables: Tables, grid: str, axis: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a grid's oscillation trials and their means, see :func:`analysis.effect_table`.
+    """Return a grid's oscillation trials with their ``series``, and the means over seeds.
 
     Raises
     ------
     Missing
-        If the grid has no trials, or none in the oscillation regime with a norm.
+        If none of the trials is in the oscillation regime with a norm.
     """
-    trials = tables.frame("trials.parquet")
-    of_grid = trials[trials["grid"] == grid]
-    calm = oscillating(trials, grid)
-    if of_grid.empty:
-        raise Missing(f"no trials of the grid {grid}")
-    if calm.empty:
-        raise Missing(f"none of the {len(of_grid)} trials of the grid {grid} oscillates")
-    if calm["peak_perturbed_one_norm"].isna().all():
+    shown = points(tables, grid, axis)
+    trials = tables.frame("trials.parquet", ["grid"])
+    if shown.empty:
+        number = int((trials["grid"] == grid).sum())
+        raise Missing(f"none of the {number} trials of the grid {grid} oscillates")
+    if shown["peak_perturbed_one_norm"].isna().all():
         raise Missing(f"no trial of the grid {grid} has a norm after the initial part")
-    return step_size_table(trials) if grid == "h" else effect_table(trials, grid, axis)
+    return shown, of_grid(tables.frame("means.parquet"), grid, axis)
+
+
+def points(tables: Tables, grid: str, axis: str) -> pd.DataFrame:
+    """Return a grid's oscillation trials with all their columns and their ``series``."""
+    table = tables.frame("points.parquet")
+    chosen = table[(table["grid"] == grid) & (table["axis"] == axis)]
+    trials = tables.frame("trials.parquet")
+    return chosen.merge(trials[trials["grid"] == grid], on=["grid", "trial"])
+
+
+def of_grid(table: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
+    """Return the rows of a grid, with the hyperparameter's name in place of ``value``."""
+    chosen = table[(table["grid"] == grid) & (table["axis"] == axis)]
+    return chosen.drop(columns="axis").rename(columns={"value": axis})
+
+
+def interval(means: pd.DataFrame) -> str:
+    """Return the coverage of the bands: ``95 %``."""
+    return f"{100 * means['level'].iloc[0]:.4g} %"
 
 
 def quantities(points: pd.DataFrame, floor_share: float) -> list[str]:
@@ -75,12 +96,12 @@ def draw_quantity(
     quantity: str,
     colours: Mapping[str, style.Colour] | None = None,
 ) -> None:
-    """Draw seeds as thin lines with small points, their mean, and its 95 % band.
+    """Draw seeds as thin lines with small points, their mean, and its band.
 
     ``colours`` maps each series to a colour; by default they are told apart in order.
     """
     place = (lambda v: 1 - v) if axis.startswith("beta") else (lambda v: v)
-    column = QUANTITIES[quantity]
+    column = COLUMNS[quantity]
     palette = list(style.COLOURS.values())
     for number, (series, mean) in enumerate(means.groupby("series", sort=False)):
         colour = colours[str(series)] if colours else palette[number % len(palette)]
@@ -151,7 +172,7 @@ def legend(
             Line2D([], [], color=colour, marker="o"),
             Patch(facecolor=colour, alpha=0.16),
         ]
-        names += ["one seed", f"mean over seeds, {number}", "its 95 % interval"]
+        names += ["one seed", f"mean over seeds, {number}", f"its {interval(means)} interval"]
     columns = 1 if style.is_narrow() else min(len(names), 3)
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
 
@@ -167,6 +188,17 @@ def beside_claim(tables: Tables, key: str) -> str:
     rules = tables.frame("trials.parquet", ["rule"])["rule"]
     here = "here" if (rules == PAPER_RULE).all() else f"here, {PAPER_RULE}"
     return f"claimed: {claim['claimed']}, {here}: {claim['found']} ({claim['verdict']})"
+
+
+def verdicts(tables: Tables, figure: str) -> dict[str, str]:
+    """Return :func:`beside_claim` of every claim that a figure shows, by the claim's label."""
+    said = {spec.label: beside_claim(tables, key) for key, spec in claims_of(figure).items()}
+    return {label: words for label, words in said.items() if words}
+
+
+def listed(words: Mapping[str, str]) -> str:
+    """Return verdicts in a row, for a caption."""
+    return "; ".join(f"{label}, {said}" for label, said in words.items())
 
 
 def say_if_one(ax: Axes, means: pd.DataFrame, axis: str) -> None:
@@ -223,8 +255,7 @@ def left_out(tables: Tables, grid: str) -> str:
 
 def peaks(points: pd.DataFrame) -> str:
     """Say in how many trials the highest norm is a hill's top, and what it is in the others."""
-    distance = (points["peak_epoch"] - points["hill_epoch"]).abs()
-    at_top = points["has_hill"] & (distance <= points["epochs"].map(smoothing_width))
+    at_top = points["peak_is_top"]
     edge = points["peak_at_edge"] & ~at_top
     said = [f"In {at_top.sum()} of {len(points)} trials the highest norm is the top of a hill"]
     if edge.any():

@@ -11,7 +11,7 @@ from adambias.figures import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "The penalised function in one dimension"
 CAPTION = (

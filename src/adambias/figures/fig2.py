@@ -9,7 +9,7 @@ from adambias.figures import style, trajectories
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "Adam on the bilinear model: beta1 and beta2"
 PANELS = {"fig2_beta1": r"$\beta_1$", "fig2_beta2": r"$\beta_2$"}

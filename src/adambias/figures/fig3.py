@@ -9,7 +9,7 @@ from adambias.figures import style, trajectories
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "Adam on the bilinear model: the step size"
 PANELS = {"fig3_above": r"$h$", "fig3_below": r"$h$"}

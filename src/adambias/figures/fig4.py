@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from adambias.figures import decay, effect
-from adambias.figures.registry import Tables
+from adambias.figures.tables import Tables
 
 TITLE = "Norm and accuracy against beta2"
 

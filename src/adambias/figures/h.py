@@ -6,11 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from adambias.analysis.claims.trainings import PAPER_RULE, step_size_sides
+from adambias.config.claims import PAPER_RULE, claims_of
 from adambias.figures import effect, style
-from adambias.figures.registry import Tables
+from adambias.figures.tables import Tables
 
 TITLE = "Norm and accuracy against the step size"
+CLAIMS = claims_of("h")
+"""One for each side of beta1 = beta2."""
+FAMILIES = (("blue", "green", "grey"), ("vermillion", "orange", "pink"))
 
 
 def draw(tables: Tables) -> Figure:
@@ -34,29 +37,21 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-CLAIMS = {"beta1 ≥ beta2": "h_penalised", "beta1 < beta2": "h_hindered"}
-
-
 def _beside_claim(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
     """Return what the theory and this scale say to the norm, by the label of a series of Adam."""
-    sides = step_size_sides(points[points["rule"] == PAPER_RULE])
-    sides = sides.drop_duplicates("series")
+    adam = points[points["rule"] == PAPER_RULE]
     return {
-        effect.symbols(series): effect.beside_claim(tables, CLAIMS[side])
-        for series, side in zip(sides["series"], sides["side"], strict=True)
+        effect.symbols(series): effect.beside_claim(tables, key)
+        for key, claim in CLAIMS.items()
+        for series in claim.select(adam)["series"].unique()
     }
 
 
 def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
-    """Give blue and green to series with beta1 ≥ beta2, red and orange to the others."""
-    sides = step_size_sides(points)
-    families = {
-        "beta1 ≥ beta2": ("blue", "green", "grey"),
-        "beta1 < beta2": ("vermillion", "orange", "pink"),
-    }
+    """Give blue and green to the series of the first claim, red and orange to the others."""
     colours: dict[str, style.Colour] = {}
-    for side, family in families.items():
-        names = sorted(sides.loc[sides["side"] == side, "series"].unique())
+    for claim, family in zip(CLAIMS.values(), FAMILIES, strict=True):
+        names = sorted(claim.select(points)["series"].unique())
         colours |= {name: style.COLOURS[family[i % len(family)]] for i, name in enumerate(names)}
     return colours
 
@@ -64,16 +59,13 @@ def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
 def caption(tables: Tables) -> str:
     """Say what is shown, what the theory says, and what was left out."""
     points, means = effect.load(tables, "h", "h")
-    verdicts = "; ".join(
-        f"{side.replace('beta1', 'β₁').replace('beta2', 'β₂')}, {effect.beside_claim(tables, key)}"
-        for side, key in CLAIMS.items()
-    )
+    verdicts = effect.listed(effect.verdicts(tables, "h"))
     return (
         "Highest perturbed one-norm and best test accuracy against h, every training run to the "
         f"same time n·h; {effect.describe(tables, 'h')}. By equation 2.5 a larger h lowers the "
         "norm where β₁ ≥ β₂ (blue) and raises it where β₁ < β₂ (red), as long as the trajectory "
         f"stays near the flow. Norm, {verdicts}. Thin: single seeds, {effect.count_seeds(means)}; "
-        "thick: their mean with its 95 % t interval, cut at the frame. "
+        f"thick: their mean with its {effect.interval(means)} t interval, cut at the frame. "
         f"Oscillation regime only, {effect.left_out(tables, 'h')}. {effect.peaks(points)}"
     )
 

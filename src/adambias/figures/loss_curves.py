@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adambias.analysis.claims.trainings import PAPER_RULE
-from adambias.analysis.regimes import REGIMES
+from adambias.config.analysis import REGIMES
+from adambias.config.claims import PAPER_RULE
 from adambias.figures import style
-from adambias.figures.registry import Missing, Tables
+from adambias.figures.tables import Missing, Tables
 
 TITLE = "Training loss in each regime"
 SHOWN = 5

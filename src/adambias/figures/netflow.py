@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "The flows of a residual network"
 NAMES = {"adam": "Adam", "heavy_ball": "heavy ball", "lion": "smoothed Lion"}

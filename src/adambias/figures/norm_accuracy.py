@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from adambias.analysis.trends import log_distance, rank_correlation
 from adambias.figures import style
-from adambias.figures.registry import Missing, Tables
+from adambias.figures.tables import Missing, Tables
 
 TITLE = "Norm against test accuracy"
 
@@ -21,13 +22,14 @@ def draw(tables: Tables) -> Figure:
     several = trials["rule"].nunique() > 1
     kinds = list(trials.groupby(["model", "dataset", "rule"], sort=True))
     figure, axes = style.panels(len(kinds), columns=min(len(kinds), 3), aspect=0.85)
-    gap = _gap(trials)
+    gap, ranks = _gap(trials), _ranks(tables)
     reach = float(np.abs(gap).max()) or 1.0
     marks = None
-    for ax, ((model, dataset, rule), group) in zip(axes, kinds, strict=True):
+    for ax, (kind, group) in zip(axes, kinds, strict=True):
+        model, dataset, rule = kind
         marks = _draw_panel(ax, group, reach) or marks
         name = f"{model} on {dataset}{f', {rule}' if several else ''}"
-        ax.set_title("\n".join(filter(None, [name, _rank(group)])))
+        ax.set_title("\n".join(filter(None, [name, ranks.get(kind, "")])))
         ax.set(xlabel="highest norm's excess over p√ε", ylabel="best test accuracy")
     if marks is not None:
         words = "log₁₀ (1 − β₁)/(1 − β₂)"
@@ -50,7 +52,7 @@ def _load(tables: Tables) -> pd.DataFrame:
 
 
 def _gap(trials: pd.DataFrame) -> np.ndarray:
-    return log_distance(trials["beta2"]) - log_distance(trials["beta1"])
+    return style.decay_place(trials["beta2"]) - style.decay_place(trials["beta1"])
 
 
 def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection | None:
@@ -76,13 +78,14 @@ def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection 
     return marks
 
 
-def _rank(trials: pd.DataFrame) -> str:
-    """Say how the ranks of the oscillation trials correlate, if there are three or more."""
-    calm = trials[trials["regime"] == "oscillation"]
-    if len(calm) < 3:
-        return ""
-    rank = rank_correlation(calm["excess"], calm["best_test_accuracy"])
-    return f"rank correlation {rank:.2f}, n = {len(calm)} trials".replace("-", "−")
+def _ranks(tables: Tables) -> dict[tuple[Hashable, ...], str]:
+    """Say of each network, dataset and rule how the ranks of its oscillation trials correlate."""
+    table = tables.frame("correlations.parquet")
+    said: dict[tuple[Hashable, ...], str] = {}
+    for model, dataset, rule, n, rank in table.itertuples(index=False, name=None):
+        words = f"rank correlation {rank:.2f}, n = {n} trials"
+        said[model, dataset, rule] = words.replace("-", "−")
+    return said
 
 
 def caption(tables: Tables) -> str:
@@ -99,10 +102,12 @@ def caption(tables: Tables) -> str:
 
 def alt(tables: Tables) -> str:
     """Say in words how the cloud lies."""
-    trials = _load(tables)
+    trials, ranks = _load(tables), _ranks(tables)
     words = []
-    for (model, dataset, rule), group in trials.groupby(["model", "dataset", "rule"], sort=True):
-        said = [f"{rule} with {model} on {dataset}", f"{len(group)} trials", _rank(group)]
+    for kind, group in trials.groupby(["model", "dataset", "rule"], sort=True):
+        model, dataset, rule = kind
+        rank = ranks.get(kind, "")
+        said = [f"{rule} with {model} on {dataset}", f"{len(group)} trials", rank]
         lowest, highest = group["best_test_accuracy"].min(), group["best_test_accuracy"].max()
         words.append(", ".join([*filter(None, said), f"accuracies {lowest:.3f} to {highest:.3f}"]))
     return f"Scatter plot of the norm against the test accuracy: {'; '.join(words)}."

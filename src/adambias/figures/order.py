@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from adambias.figures.registry import Tables
+    from adambias.figures.tables import Tables
 
 TITLE = "Order of convergence of the flows"
 LOSSES = {

@@ -13,13 +13,13 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from adambias.analysis.regimes import REGIMES
-from adambias.analysis.trends import log_distance
+from adambias.config.analysis import REGIMES
+from adambias.config.figures import FIGURES
 from adambias.figures import effect, style
-from adambias.figures.registry import Missing, Tables
+from adambias.figures.tables import Tables
 
 TITLE = "Regime map"
-GRID = "regimes"
+(GRID,) = FIGURES["regime_map"].grids
 LETTERS = {"oscillation": "O", "spike": "S", "divergence": "D"}
 PAPER_PAIRS = {
     "paper's figure 4": ((0.99, 0.99), (0.94, 0.999)),
@@ -44,10 +44,7 @@ def draw(tables: Tables) -> Figure:
 
 def _load(tables: Tables) -> pd.DataFrame:
     trials = tables.frame("trials.parquet")
-    chosen = trials[trials["grid"] == GRID]
-    if chosen.empty:
-        raise Missing(f"no trials of the grid {GRID}")
-    return chosen
+    return trials[trials["grid"] == GRID]
 
 
 def _cells(trials: pd.DataFrame) -> pd.DataFrame:
@@ -88,14 +85,14 @@ def _draw_panel(ax: Axes, cells: pd.DataFrame) -> None:
 
 def _mark(ax: Axes, range1: Sequence[float], range2: Sequence[float], inner: str) -> None:
     """Draw a range of the paper's pairs, clipped to the map."""
-    x, y = log_distance(range2), log_distance(range1)
+    x, y = style.decay_place(range2), style.decay_place(range1)
     ax.plot(x, y, color=style.INK, linewidth=4, solid_capstyle="round", clip_on=True)
     ax.plot(x, y, color=inner, linewidth=2, solid_capstyle="round", clip_on=True)
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return cell borders halfway between the values, on the scale log10 1/(1 − β)."""
-    places = log_distance(values)
+    places = style.decay_place(values)
     if len(places) == 1:
         return np.array([places[0] - 0.5, places[0] + 0.5])
     middle = (places[1:] + places[:-1]) / 2
@@ -105,7 +102,7 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _decay_ticks(ax: Axes, beta1: NDArray[np.float64], beta2: NDArray[np.float64]) -> None:
     for axis, values in ((ax.xaxis, beta2), (ax.yaxis, beta1)):
-        axis.set_major_locator(FixedLocator(list(log_distance(values))))
+        axis.set_major_locator(FixedLocator(list(style.decay_place(values))))
         axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
         axis.set_minor_locator(NullLocator())
     if len(beta2) > 5:

@@ -35,6 +35,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullLocator,
 )
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -225,6 +226,11 @@ def sequence(count: int, palette: str = "viridis") -> list[Colour]:
     """Return ``count`` ordered colours from dark to light, none too light to see on white."""
     shades = np.linspace(0.0, 0.86, max(count, 2))[:count]
     return [mpl.colormaps[palette](s)[:3] for s in shades]
+
+
+def decay_place(beta: ArrayLike) -> NDArray[np.float64]:
+    """Return where a decay stands on an axis: log10 1/(1 − β), equal steps for equal ratios."""
+    return -np.log10(1 - np.asarray(beta, dtype=float))
 
 
 def plain_log(axis: Axis) -> None:

@@ -7,7 +7,42 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from adambias.analysis.trends import VerdictWord
+from adambias.analysis.trends import Estimate, VerdictWord
+from adambias.config import ClaimSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a statistic reads off the findings about a claim.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The number with its interval; ``n`` counts what ``of`` says.
+    statistic : str
+        What the number is, and its unit.
+    interval : str
+        What the interval is.
+    of : str
+        Independent observations: ``seeds``, or what else was counted.
+    planned : int or None
+        Trials that the grids have for it; None where there are none.
+    claimed, found : str
+        The direction that is claimed and the one found, in a word or two.
+    verdict : {"agrees", "disagrees", "inconclusive"}
+    reason : str
+        Which part of the rule gave the verdict.
+    """
+
+    estimate: Estimate
+    statistic: str
+    interval: str
+    of: str = "seeds"
+    planned: int | None = None
+    claimed: str
+    found: str
+    verdict: VerdictWord
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +97,15 @@ class Claim:
     found: str
     verdict: VerdictWord
     reason: str
+
+    @classmethod
+    def of_reading(cls, key: str, spec: ClaimSpec, reading: Reading) -> Claim:
+        """Put a claim's record and what was read about it together."""
+        words = {name: value for name, value in vars(reading).items() if name != "estimate"}
+        numbers = vars(reading.estimate)
+        if reading.planned is None:
+            numbers = numbers | {"used": None}
+        return cls(key=key, source=spec.source, sentence=spec.sentence, **words, **numbers)
 
     def as_row(self) -> dict[str, Any]:
         """Return the claim as plain values, None for a number that is absent.

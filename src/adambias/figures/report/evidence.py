@@ -16,17 +16,16 @@ from typing import Any
 import pandas as pd
 
 from adambias.analysis import run as analysis
-from adambias.config import Params
+from adambias.config import Figures, Params
+from adambias.config.figures import ANALYSED
 from adambias.core.errors import LedgerError
 from adambias.core.files import markdown_table, write_text
-from adambias.figures import registry
+from adambias.figures import run as figures
 from adambias.figures.report import page as report
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 
-FIGURES = ("fig4", "fig5", "fig6", "h", "regime_map", "loss_curves", "norm_accuracy")
-"""Those that are drawn from trainings."""
 _CLAIM = (
     *("sentence", "source", "claimed", "found", "value", "low", "high", "n", "used", "planned"),
     "verdict",
@@ -62,7 +61,13 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
         _collect(params, folder / "ledger", Path(sweeps))
         analysis.run(settings.analyse, sweeps, tables, scale=name, law=False)
     write_text(_readme(tables), tables / "README.md")
-    registry.run(settings.figures, tables, pictures, names=FIGURES, workers=workers)
+    figures.run(
+        settings.figures,
+        tables,
+        pictures,
+        names=from_trainings(settings.figures),
+        workers=workers,
+    )
     report.run(
         tables,
         pictures,
@@ -90,6 +95,11 @@ def _collect(params: Params, kept: Path, sweeps: Path) -> None:
             f"{params.name}, the first are {lacking}: train them, then copy their folders here"
         )
     collect(plan, ledger, sweeps)
+
+
+def from_trainings(settings: Figures) -> list[str]:
+    """Return the figures that are drawn from tables of trainings alone."""
+    return [name for name, f in settings.all_figures.items() if set(f.tables) <= set(ANALYSED)]
 
 
 def _readme(tables: Path) -> str:

@@ -18,9 +18,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adambias.analysis.regimes import REGIMES
 from adambias.analysis.trends import VERDICTS
-from adambias.config import Analyse
+from adambias.config import Analyse, ClaimSpec
+from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
 
@@ -73,13 +73,15 @@ def run(
     claims = json.loads(_needed(results / "claims.json").read_text(encoding="utf-8"))
     figures = json.loads(_needed(pictures / "figures.json").read_text(encoding="utf-8"))
     drawn = {figure["name"] for figure in figures}
-    rules = dataclasses.asdict(analyse or Analyse())
+    settings = analyse or Analyse()
+    shown = _shown(settings.all_claims, drawn)
+    rules = {name: v for name, v in dataclasses.asdict(settings).items() if name != "claims"}
     page = _template().render(
         scale=scale,
         trained=_trained(trials),
         computed=any(claim["of"] != "seeds" for claim in claims),
         score={word: sum(claim["verdict"] == word for claim in claims) for word in VERDICTS},
-        claims=[claim | {"figure": _figure_of(claim["key"], drawn)} for claim in claims],
+        claims=[claim | {"figure": shown.get(claim["key"])} for claim in claims],
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
         regimes=list(REGIMES),
         grids=list(_grids(trials)),
@@ -137,11 +139,9 @@ def _trained(trials: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _figure_of(key: str, drawn: set[str]) -> str | None:
-    """Return the name of the figure that shows a claim, if it was drawn."""
-    stem = key.partition("_")[0]
-    name = {"theorem": "order", "table1": "atlas"}.get(stem, stem)
-    return name if name in drawn else None
+def _shown(claims: Mapping[str, ClaimSpec], drawn: set[str]) -> dict[str, str]:
+    """Return the figure that shows each claim, where it was drawn."""
+    return {key: spec.figure for key, spec in claims.items() if spec.figure in drawn}
 
 
 def _picture(name: str, folder: Path) -> dict[str, Any]:

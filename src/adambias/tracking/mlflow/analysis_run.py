@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adambias.config.figures import FIGURE_OF_GRID
 from adambias.core.errors import TrackingError
 from adambias.core.provenance import git_state
 from adambias.tracking.mlflow import content, location
@@ -277,7 +278,7 @@ def _complete_sweep(
         return
     assert analysis.trials is not None
     rows = analysis.trials[analysis.trials["grid"] == grid]
-    wanted = content.FIGURES.get(grid)
+    wanted = FIGURE_OF_GRID.get(grid)
     files: dict[str, bytes | Path] = {
         name: file
         for name, file in analysis.files.items()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial
+from adambias.config.figures import FIGURE_OF_GRID
 from adambias.config.measures import CURVES, TEST, curves_of
 from adambias.ledger.job import Job
 
@@ -28,15 +29,6 @@ MAX_POINTS = 500
 """Most points of a curve, but for the last epoch."""
 INITIAL_FRACTION = 0.25
 """Part of the training before which a peak of the norm is the start's, not the optimizer's."""
-FIGURES = {
-    "beta2": "fig4",
-    "beta1": "fig5",
-    "hills_beta2": "fig6",
-    "hills_beta1": "fig6",
-    "h": "h",
-    "regimes": "regime_map",
-}
-"""The figure that each grid is for."""
 _ALWAYS_SAID = ("dataset", "model", "rule", "h", "beta1", "beta2", "epsilon", "epochs")
 
 _UNCHANGED_VIEW = {
@@ -247,7 +239,7 @@ def experiment_note(scale: str, grid_name: str, grid: Grid) -> str:
 def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job]) -> str:
     """Return Markdown that says what a sweep is for, what it holds and how to reproduce it."""
     jobs = list(jobs)
-    figure = FIGURES.get(grid_name)
+    figure = FIGURE_OF_GRID.get(grid_name)
     picture = (
         f" After the analysis `figures/{figure}.png` is among the artifacts." if figure else ""
     )

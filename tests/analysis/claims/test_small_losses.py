@@ -1,7 +1,13 @@
+import pandas as pd
 import pytest
 
-from adambias.analysis.claims.small_losses import bilinear_claims
-from adambias.config import Verdict
+from adambias.analysis.claims.findings import Findings
+from adambias.analysis.claims.judge import judge
+from adambias.config import Analyse
+from adambias.config.claims import CLAIMS
+
+ON_THE_LAW = {key: spec for key, spec in CLAIMS.items() if not spec.grids}
+NONE = pd.DataFrame()
 
 
 def orders(*pairs, rule="adam"):
@@ -29,7 +35,10 @@ def arrivals(panel, varied, factors, **fixed):
 
 
 def verdicts(bilinear=None, table1=None):
-    return {claim.key: claim.verdict for claim in bilinear_claims(bilinear, table1, Verdict())}
+    findings = Findings(
+        trials=NONE, curves=NONE, bilinear=bilinear, table1=table1, settings=Analyse()
+    )
+    return {claim.key: claim.verdict for claim in judge(findings, ON_THE_LAW)}
 
 
 def test_without_tables_everything_is_inconclusive():

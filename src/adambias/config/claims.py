@@ -1,0 +1,427 @@
+"""The claims that are judged: each is one record, from which all that is said of it derives.
+
+``claims.json``, the captions, the links of the report and the table of ``docs/figures.md`` take
+their words from :data:`CLAIMS`. A scale adds its own under ``analyse.claims``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_type_hints
+
+from adambias.config.trial import TRIAL_FIELDS, Trial
+from adambias.core.errors import ABSENT, ConfigError, choose_from
+from adambias.core.validation import Pair, Positive, Range, validate
+
+PAPER_RULE = "adam"
+"""The optimizer that the claims are about."""
+_NUMBERS = (name for name, kind in get_type_hints(Trial).items() if kind in (float, int))
+AXES = tuple(name for name in _NUMBERS if name != "seed")
+"""Hyperparameters that are numbers, along which a trend can be looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The rule that turns an estimate into agrees, disagrees or inconclusive.
+
+    A claim is decided if the interval excludes zero and the estimate is at least as large as the
+    smallest effect below, on the claimed side (agrees) or on the other (disagrees).
+
+    Parameters
+    ----------
+    seeds : int
+        Fewest seeds to decide on.
+    norm_effect : float
+        Smallest change of the norm across a grid, as a fraction of its mean excess over the floor.
+    accuracy_effect : float
+        Smallest change of the test accuracy across a grid, a fraction of the test images.
+    share_effect : float
+        Smallest distance of a share from one half, for claims about most of something.
+    order_tolerance : float
+        Largest distance of an observed order from the order that the theory says.
+    rank_correlation : float
+        Smallest rank correlation along a computed, not sampled, set of trajectories.
+    """
+
+    seeds: Annotated[int, Range(at_least=2)] = 2
+    norm_effect: Annotated[float, Range(at_least=0)] = 0.05
+    accuracy_effect: Annotated[float, Range(at_least=0)] = 0.002
+    share_effect: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
+    order_tolerance: Annotated[float, Positive] = 0.15
+    rank_correlation: Annotated[float, Range(above=0, at_most=1)] = 0.8
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+EFFECTS = tuple(field.name for field in fields(Verdict) if field.name != "seeds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A number that claims can be about.
+
+    Parameters
+    ----------
+    function : str
+        ``package.module:function`` that reads it off what was found, see
+        :mod:`adambias.analysis.claims.judge`.
+    measures : str
+        What the number is, and its unit; ``{of}`` and ``{hill_decades}`` are filled in.
+    needs : tuple of str
+        Fields that a claim with this statistic must give.
+    choices : tuple of str
+        What a claim's ``of`` can be, where that is known beforehand.
+    effect : str
+        Which smallest effect of :class:`Verdict` counts, unless the claim names one.
+    directions : (str, str)
+        What a number above zero is called, and one below.
+    over_epochs : bool
+        Whether it is read off the norm's course, which figures then show.
+    """
+
+    function: str
+    measures: str = ""
+    needs: tuple[str, ...] = ("grids", "axis")
+    choices: tuple[str, ...] = ()
+    effect: str = ""
+    directions: tuple[str, str] = ("rises", "falls")
+    over_epochs: bool = False
+
+
+_OF_EXCESS = "across the grid, as a multiple of its mean excess over p√ε"
+_TRAININGS = "adambias.analysis.claims.trainings"
+_SMALL = "adambias.analysis.claims.small_losses"
+
+STATISTICS: dict[str, Statistic] = {
+    "order": Statistic(
+        function=f"{_SMALL}:order",
+        measures="slope of log error against log h, median over rules and losses",
+        needs=("of",),
+        choices=("modified", "leading_order"),
+        effect="order_tolerance",
+    ),
+    "penalised": Statistic(
+        function=f"{_SMALL}:penalised",
+        measures="cosine of the bias and the gradient of the {of}, median",
+        needs=("of",),
+        choices=("one_norm", "squared_two_norm"),
+    ),
+    "fan": Statistic(
+        function=f"{_SMALL}:fan",
+        measures="rank correlation of the norm per unit of distance where Adam arrives",
+        needs=("axis",),
+        effect="rank_correlation",
+    ),
+    "peak": Statistic(
+        function=f"{_TRAININGS}:peak",
+        measures=f"change of the highest norm {_OF_EXCESS}",
+        effect="norm_effect",
+    ),
+    "accuracy": Statistic(
+        function=f"{_TRAININGS}:accuracy",
+        measures="change of the best test accuracy across the grid",
+        effect="accuracy_effect",
+    ),
+    "hill": Statistic(
+        function=f"{_TRAININGS}:hill",
+        measures=f"change of the norm at the hill's top {_OF_EXCESS}",
+        effect="norm_effect",
+        over_epochs=True,
+    ),
+    "share_of_epochs": Statistic(
+        function=f"{_TRAININGS}:share_of_epochs",
+        measures="share of epochs with a negative rank correlation, less one half",
+        effect="share_effect",
+        directions=("most of it", "less than half"),
+        over_epochs=True,
+    ),
+    "share_with_hill": Statistic(
+        function=f"{_TRAININGS}:share_with_hill",
+        measures=(
+            "share of trials whose norm has a hill of at least {hill_decades:g} powers of ten, "
+            "less one half"
+        ),
+        needs=("grids",),
+        effect="share_effect",
+        directions=("a hill in most", "a hill in less than half"),
+    ),
+    "change": Statistic(
+        function=f"{_TRAININGS}:change",
+        measures="change of {of} across the grid",
+        needs=("grids", "axis", "of", "effect"),
+    ),
+}
+"""Every built-in statistic; one of one's own is named ``package.module:function`` in a claim."""
+
+
+_COMPARISONS = {
+    **{">=": operator.ge, "≥": operator.ge, "<=": operator.le, "≤": operator.le},
+    **{"==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt},
+}
+_CONDITION = re.compile(rf"\s*(\w+)\s*({'|'.join(_COMPARISONS)})\s*([^\s<>=!≤≥]+)\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimSpec:
+    """A claim: what is said, of which trainings, and which number decides it.
+
+    Parameters
+    ----------
+    source : str
+        Where it is said.
+    sentence : str
+        What is said.
+    grids : tuple of str
+        Grids whose trainings it is about; none for a claim about the law on small models.
+    axis : str
+        The hyperparameter that is varied.
+    statistic : str
+        One of :data:`STATISTICS`, or ``package.module:function`` for one's own.
+    of : str
+        What the statistic is of, where it has a choice: for ``change`` a column of
+        ``trials.parquet``, for ``order`` a flow, for ``penalised`` a norm.
+    side : {1, -1}
+        The side of zero on which the claim says that the number is.
+    where : str
+        The trainings it is about, ``beta1 >= beta2`` or ``h < 1e-3 and model == resnet14``; all of
+        the grids if empty.
+    effect : str or float
+        Which smallest effect of :class:`Verdict` counts, or that effect itself; by default the
+        statistic's.
+    directions : (str, str), optional
+        What a number above zero is called, and one below; by default the statistic's.
+    figure : str
+        The figure that shows it, to which the report links.
+    label : str
+        What the figure's caption calls it.
+    """
+
+    source: str = "analyse.claims"
+    sentence: str
+    grids: tuple[str, ...] = ()
+    axis: str = ""
+    statistic: str
+    of: str = ""
+    side: Literal[1, -1] = 1
+    where: str = ""
+    effect: str | float = ""
+    directions: Annotated[tuple[str, ...] | None, Pair] = None
+    figure: str = ""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if ":" not in self.statistic and self.statistic not in STATISTICS:
+            allowed = f"{choose_from(STATISTICS, self.statistic)}, or package.module:function"
+            raise ConfigError("statistic", self.statistic, allowed)
+        self._refuse_lacking()
+        for name, options in {"axis": AXES, "of": self.about.choices}.items():
+            value = getattr(self, name)
+            if value and options and value not in options:
+                raise ConfigError(name, value, choose_from(options, value))
+        if isinstance(self.effect, str) and self.effect not in ("", *EFFECTS):
+            raise ConfigError("effect", self.effect, f"{choose_from(EFFECTS)}, or a number")
+        self._conditions()
+
+    def _refuse_lacking(self) -> None:
+        """Refuse a claim without what its statistic needs, or with grids that it cannot use."""
+        needs = self.about.needs
+        for name in needs:
+            if not getattr(self, name):
+                allowed = f"is needed by the statistic {self.statistic}, give it a value"
+                raise ConfigError(name, ABSENT, allowed)
+        if self.grids and "grids" not in needs:
+            allowed = f"leave it out: the statistic {self.statistic} is not of trainings"
+            raise ConfigError("grids", list(self.grids), allowed)
+
+    @property
+    def about(self) -> Statistic:
+        """The statistic; of one's own only the function is known."""
+        own = Statistic(function=self.statistic, needs=("grids",))
+        return STATISTICS.get(self.statistic, own)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What a number above zero is called, and one below."""
+        above, below = self.directions or self.about.directions
+        return above, below
+
+    def least(self, rule: Verdict) -> float:
+        """Return the smallest effect that counts; 0 where the statistic has none."""
+        effect = self.effect or self.about.effect
+        if isinstance(effect, str):
+            return float(getattr(rule, effect)) if effect else 0.0
+        return effect
+
+    def select(self, table: Any) -> Any:
+        """Return the rows of a DataFrame that ``where`` is true of."""
+        for left, compare, right in self._conditions():
+            table = table[compare(table[left], table[right] if right in TRIAL_FIELDS else right)]
+        return table
+
+    def _conditions(self) -> list[tuple[str, Any, Any]]:
+        """Return the comparisons of ``where``: a field, a comparison, and a field or value."""
+        found = []
+        for part in filter(None, self.where.split(" and ")):
+            match = _CONDITION.fullmatch(part)
+            if match is None or not _can_compare(*match.groups()):
+                allowed = "must compare fields of a trial, as in beta1 >= beta2 and h < 0.01"
+                raise ConfigError("where", self.where, allowed)
+            found.append((match[1], _COMPARISONS[match[2]], _value(match[3])))
+        return found
+
+
+def _can_compare(left: str, sign: str, right: str) -> bool:
+    """Tell whether a trial has the field, and more or less can be said of it."""
+    ordered = left in AXES and (right in AXES or isinstance(_value(right), float))
+    return left in TRIAL_FIELDS and (sign in ("==", "!=") or ordered)
+
+
+def _value(word: str) -> str | float | bool:
+    if word in ("true", "false"):
+        return word == "true"
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _theorem(of: str, source: str, sentence: str) -> ClaimSpec:
+    return ClaimSpec(source=source, sentence=sentence, statistic="order", of=of, figure="order")
+
+
+def _table1(where: str, of: str, side: Literal[1, -1], words: str) -> ClaimSpec:
+    return ClaimSpec(
+        source="Table 1, equations 2.5 and 2.7",
+        sentence=f"{words} of the gradient is penalised.",
+        statistic="penalised",
+        of=of,
+        side=side,
+        where=where,
+        figure="atlas",
+    )
+
+
+def _fan(figure: int, axis: str, side: Literal[1, -1], words: str, where: str = "") -> ClaimSpec:
+    return ClaimSpec(
+        source=f"figure {figure}, section 5",
+        sentence=f"{words} the region with a smaller norm (bilinear model).",
+        statistic="fan",
+        axis=axis,
+        side=side,
+        where=where,
+        figure=f"fig{figure}",
+    )
+
+
+def _trend(figure: int, axis: str, statistic: str, side: Literal[1, -1]) -> ClaimSpec:
+    """Return a claim of figure 4 or 5."""
+    label, of = {
+        "peak": ("norm", "perturbed one-norm of the gradient"),
+        "accuracy": ("accuracy", "test accuracy"),
+    }[statistic]
+    return ClaimSpec(
+        source=f"figure {figure}, section 6",
+        sentence=f"Raising {axis} {'raises' if side > 0 else 'lowers'} the {of}.",
+        grids=(axis,),
+        axis=axis,
+        statistic=statistic,
+        side=side,
+        figure=f"fig{figure}",
+        label=label,
+    )
+
+
+def _step_size(where: str, side: Literal[1, -1]) -> ClaimSpec:
+    word = "raises" if side > 0 else "lowers"
+    return ClaimSpec(
+        source="equation 2.5, on networks",
+        sentence=f"At equal time, a larger h {word} the norm where {where}.",
+        grids=("h",),
+        axis="h",
+        statistic="peak",
+        side=side,
+        where=where,
+        figure="h",
+        label=where.replace("beta1", "β₁").replace("beta2", "β₂"),
+    )
+
+
+CLAIMS: dict[str, ClaimSpec] = {
+    "theorem_modified": _theorem(
+        *("modified", "theorem 3.1, equation 2.2"),
+        "Adam stays within O(h²) of its modified flow.",
+    ),
+    "theorem_leading": _theorem(
+        *("leading_order", "section 1, Ma et al. (2022)"),
+        "Adam stays within O(h) of the leading-order flow, and no closer.",
+    ),
+    "table1_small_above": _table1(
+        *("epsilon == small and beta1 ≥ beta2", "one_norm", 1),
+        "Where ε is small and β ≥ ρ, the one-norm",
+    ),
+    "table1_small_below": _table1(
+        *("epsilon == small and beta1 < beta2", "one_norm", -1),
+        "Where ε is small and ρ > β, minus the norm",
+    ),
+    "table1_large": _table1(
+        *("epsilon == large", "squared_two_norm", 1),
+        "Where ε is large, the squared two-norm",
+    ),
+    "fig2_beta1": _fan(2, "beta1", -1, "Raising beta1 leads to"),
+    "fig2_beta2": _fan(2, "beta2", 1, "Raising beta2 leads away from"),
+    "fig3_above": _fan(3, "h", -1, "With beta1 > beta2, raising h leads to", "beta1 > beta2"),
+    "fig3_below": _fan(3, "h", 1, "With beta2 > beta1, raising h leads away from", "beta1 ≤ beta2"),
+    "fig4_norm": _trend(4, "beta2", "peak", 1),
+    "fig4_accuracy": _trend(4, "beta2", "accuracy", -1),
+    "fig5_norm": _trend(5, "beta1", "peak", -1),
+    "fig5_accuracy": _trend(5, "beta1", "accuracy", 1),
+    "fig6_hills_beta2": ClaimSpec(
+        source="figure 6, section 6",
+        sentence="The hills of the norm are higher with larger beta2.",
+        grids=("hills_beta2",),
+        axis="beta2",
+        statistic="hill",
+        side=1,
+        figure="fig6",
+        label="hills over β₂",
+    ),
+    "fig6_hills_beta1": ClaimSpec(
+        source="figure 6, section 6",
+        sentence="The hills of the norm are higher with smaller beta1.",
+        grids=("hills_beta1",),
+        axis="beta1",
+        statistic="hill",
+        side=-1,
+        figure="fig6",
+        label="hills over β₁",
+    ),
+    "fig6_most_of_training": ClaimSpec(
+        source="figure 6, section 6",
+        sentence="Throughout most of the training, the larger beta1, the smaller the norm.",
+        grids=("hills_beta1",),
+        axis="beta1",
+        statistic="share_of_epochs",
+        figure="fig6",
+        label="share of the training at which a larger β₁ has the smaller norm",
+    ),
+    "fig6_shape": ClaimSpec(
+        source="figure 6, section 6",
+        sentence="The norm decreases, then rises again, then decreases until it flattens.",
+        grids=("hills_beta2", "hills_beta1"),
+        statistic="share_with_hill",
+        figure="fig6",
+        label="shape",
+    ),
+    "h_penalised": _step_size("beta1 ≥ beta2", -1),
+    "h_hindered": _step_size("beta1 < beta2", 1),
+}
+"""The paper's claims by their keys in ``metrics.json``, in the order of the paper."""
+
+
+def claims_of(figure: str) -> dict[str, ClaimSpec]:
+    """Return the paper's claims that a figure shows."""
+    return {key: spec for key, spec in CLAIMS.items() if spec.figure == figure}
