@@ -46,7 +46,7 @@ def uri(project) -> str:
     return f"sqlite:///{project}/mlflow.db"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browsed(smoke_project, tmp_path_factory) -> SimpleNamespace:
     """The project of the smoke pipeline, moved to another place."""
     root = tmp_path_factory.mktemp("moved") / "a project é"
@@ -54,7 +54,7 @@ def browsed(smoke_project, tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(root=root, uri=f"sqlite:///{root}/mlflow.db")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(browsed) -> Iterator[SimpleNamespace]:
     """The running UI: its address and what it printed; Ctrl-C ends it and all it started."""
     port = free_port()
