@@ -29,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: setup ## every figure at the scale of params.yaml
 	dvc repro
 
-test: setup ## the whole test suite, in two processes of one thread each
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+test: setup ## the whole test suite, in three processes of one thread each: much of it is waiting
+	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: setup ## the long tests
 	pytest -m soak

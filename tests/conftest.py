@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,37 +12,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
+from once import made_once
 
 from adambias.config import Trial
 
 if TYPE_CHECKING:
     from adambias.data.dataset import Dataset
 
-ROOT = Path(__file__).resolve().parents[1]
+# A shell lets its background jobs ignore Ctrl-C, and what they start inherits that unless there is
+# a handler: tests press Ctrl-C on what they have started.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 BUCKET = "ledgers"
 ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10-images.tar.xz"
 
 
+LONGEST = (
+    "sweep/test_ray.py",
+    "project/test_road.py",
+    "tracking/test_mirror.py",
+    "sweep/test_losses.py",
+    "sweep/test_sweep.py",
+    "sweep/test_interruptions.py",
+    "sweep/test_dvc.py",
+    "cli/test_doctor.py",
+    "tracking/test_browser.py",
+)
+"""Files whose tests wait most, for Ray and for servers: they begin, and others fill their waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, which ``--no-loadscope-reorder`` then starts with."""
+    first = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
 @pytest.fixture(scope="session")
 def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which the pipeline has run at smoke scale; change a copy, not this.
-
-    Tests in several processes share one.
-    """
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    folder, complete = root / "smoke" / "project", root / "smoke" / "complete"
-    with FileLock(root / "smoke.lock"):
-        if not complete.exists():
-            _run_pipeline(folder)
-            complete.touch()
-    return folder
+    """A repository in which the pipeline has run at smoke scale; change a copy, not this."""
+    return made_once(tmp_path_factory, "smoke", _run_pipeline)
 
 
 def _run_pipeline(folder: Path) -> None:
-    folder.mkdir(parents=True)
     for name in ("dvc.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("pipeline", "scales", "src", "benchmarks"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,14 +65,22 @@ class Job:
             "SLURM_GPUS_ON_NODE": "4",
         }
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def start(self, *command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """Run the script; a test that fails leaves none of its processes."""
+        with subprocess.Popen(
             ["bash", str(SCRIPT), *command],
             env=self.environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
+            start_new_session=True,
+        ) as run:
+            try:
+                yield run
+            except BaseException:
+                os.killpg(run.pid, signal.SIGKILL)
+                raise
 
     def lines(self) -> list[str]:
         return self.record.read_text().splitlines()

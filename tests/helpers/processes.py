@@ -114,6 +114,19 @@ def sweep_of(folder: Path, grid: str, *options: str, **variables: str) -> Runnin
     return Running(folder, *adambias("sweep", "--no-track", grid, *options), **variables)
 
 
+def asked(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of adambias that has no terminal, in the working directory."""
+    return subprocess.run(
+        adambias(*arguments),
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
 def trial_workers(ancestor: psutil.Process) -> list[psutil.Process]:
     """Return the processes under ``ancestor`` in which Ray trains trials."""
     found = []

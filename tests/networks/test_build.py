@@ -2,7 +2,6 @@ import itertools
 
 import pytest
 import torch
-import torchvision
 from torch.nn import functional
 
 from adambias.core.errors import ConfigError
@@ -41,6 +40,8 @@ def test_the_papers_cnn_has_its_layers_and_without_norm_nothing_more():
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_deep_resnets_have_torchvisions_parameters_less_the_stem(name):
+    import torchvision
+
     with torch.device("meta"):
         theirs = getattr(torchvision.models, name)(num_classes=10)
     ours = build.build(name, **CIFAR)
@@ -48,6 +49,8 @@ def test_deep_resnets_have_torchvisions_parameters_less_the_stem(name):
 
 
 def test_the_papers_network_computes_what_torchvisions_does_behind_another_stem():
+    import torchvision
+
     ours = build.build("resnet50", **CIFAR, seed=0).eval()
     theirs = torchvision.models.resnet50(num_classes=10).eval()
     theirs.conv1, theirs.maxpool = ours.conv1, torch.nn.Identity()

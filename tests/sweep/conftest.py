@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from once import made_once
 from processes import make_project, sweep_of, tables
 from sweep_project import _alone, project  # noqa: F401
 
@@ -10,8 +13,14 @@ from sweep_project import _alone, project  # noqa: F401
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the tables of the grid ``beta2`` after a sweep that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder = made_once(tmp_path_factory, "undisturbed", _sweep)
+    return {path.name: path.read_bytes() for path in (folder / "found").iterdir()}
+
+
+def _sweep(folder: Path) -> None:
     make_project(folder)
     run = sweep_of(folder, "beta2", "--executor", "inline")
     assert run.end() == 0, run.said()
-    return tables(folder, "beta2")
+    (folder / "found").mkdir()
+    for name, content in tables(folder, "beta2").items():
+        (folder / "found" / name).write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -18,7 +19,9 @@ from processes import (
     tables,
     trial_workers,
 )
-from ray.cluster_utils import Cluster
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 LOST = "goes on from its last checkpoint"
 LONG = {"epochs": 3000, "eval_every": 100}
@@ -64,6 +67,8 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Two nodes, each with one processor and one GPU that is there in name only."""
+    from ray.cluster_utils import Cluster
+
     node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     cluster.add_node(**node)

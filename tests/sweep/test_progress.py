@@ -133,13 +133,14 @@ def test_lines_are_rare(board, capsys):
 
 def test_on_a_terminal_there_is_a_live_table():
     script = (
-        "from test_board import *\n"
+        f"from {Path(__file__).stem} import *\n"
         "with board_of(FIRST, SECOND, DONE) as board:\n"
         "    board.update(FIRST.key, progress(10, 'finished'))\n"
         "    board.fail(SECOND.key, '[enforce fail at x] in [/data/x]:smile:')\n"
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     for name in ("NO_COLOR", "CI", "TTY_COMPATIBLE"):
         environment.pop(name, None)
     subprocess.run(

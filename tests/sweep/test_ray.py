@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from processes import change, tables
 
 import adambias
@@ -17,8 +16,6 @@ from adambias.config import SEMANTICS_VERSION, load_params
 from adambias.core.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
-from adambias.sweep.cluster import _check_node
-from adambias.sweep.on_ray import _scratch
 
 BUG = "def rule():\n    raise KeyError('a bug')\n"
 
@@ -26,6 +23,8 @@ BUG = "def rule():\n    raise KeyError('a bug')\n"
 @pytest.fixture(scope="module", autouse=True)
 def _ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
     """Start Ray; its workers find the bucket's credentials and a module with a bug."""
+    import ray
+
     folder = tmp_path_factory.mktemp("modules")
     (folder / "broken_rule.py").write_text(BUG)
     with pytest.MonkeyPatch.context() as patch:
@@ -40,6 +39,7 @@ def _ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
 def test_a_sweep_into_a_bucket_ends_with_the_tables_of_one_into_a_folder(
     project: Path, undisturbed: dict[str, bytes], s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    change(project, "resources", checkpoint_seconds=1)  # A save is a dozen requests.
     store = s3.format("sweep")
     monkeypatch.setenv("ADAMBIAS_STORE", store)
 
@@ -66,7 +66,7 @@ def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
 
 def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path) -> None:
     broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1]}}
-    own = {"base": {"epochs": 700, "eval_every": 350}, "axes": {"seed": [0]}}
+    own = {"base": {"epochs": 300, "eval_every": 150}, "axes": {"seed": [0]}}
     change(project, "grids", tiny=own, broken=broken)
     change(project, "resources", error_budget=1)
 
@@ -79,6 +79,8 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path
 def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import ray
+
     address = ray.get_runtime_context().gcs_address
     monkeypatch.setenv("RAY_ADDRESS", address)
     check = doctor.CHECKS["cluster"]
@@ -92,6 +94,8 @@ def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
 def test_tunes_own_files_of_killed_drivers_are_cleared_and_those_of_living_ones_left(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from adambias.sweep.on_ray import _scratch
+
     monkeypatch.setattr(tempfile, "tempdir", str(project))
     killed, living, other = (project / n for n in ("adambias-tune-1", "adambias-tune-2", "mine"))
     for folder in (killed, living, other):
@@ -107,6 +111,10 @@ def test_tunes_own_files_of_killed_drivers_are_cleared_and_those_of_living_ones_
 
 
 def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
+    import ray
+
+    from adambias.sweep.cluster import _check_node
+
     Path("file").write_text("no folder")
 
     version, semantics, problem = ray.get(_check_node.remote(str(project / "file/runs"), "probe"))

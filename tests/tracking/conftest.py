@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from made_ledgers import free_port, ui_command
+from once import made_once
 
 from adambias.core import no_telemetry as telemetry
 
@@ -18,11 +20,13 @@ telemetry.opt_out()
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory) -> Path:
     """An MLflow database with its tables, made once and copied."""
+    return made_once(tmp_path_factory, "database", _make_database) / "mlflow.db"
+
+
+def _make_database(folder: Path) -> None:
     from adambias.tracking.mlflow.client import make_sqlite
 
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    make_sqlite(file)
-    return file
+    make_sqlite(folder / "mlflow.db")
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def uri(project) -> str:
     return f"sqlite:///{project}/mlflow.db"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browsed(smoke_project, tmp_path_factory) -> SimpleNamespace:
     """The project of the smoke pipeline, moved to another place."""
     root = tmp_path_factory.mktemp("moved") / "a project é"
@@ -50,7 +54,7 @@ def browsed(smoke_project, tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(root=root, uri=f"sqlite:///{root}/mlflow.db")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(browsed) -> Iterator[SimpleNamespace]:
     """The running UI: its address and what it printed; Ctrl-C ends it and all it started."""
     port = free_port()
@@ -63,7 +67,12 @@ def ui(browsed) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(address=f"http://127.0.0.1:{port}", lines=lines)
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[0]
-    assert (process.returncode, rest.strip()) == (0, "the MLflow server is stopped")
-    assert started
-    assert not psutil.wait_procs(started, timeout=30)[1]
+    try:
+        rest = process.communicate(timeout=60)[0]
+        assert (process.returncode, rest.strip()) == (0, "the MLflow server is stopped")
+        assert started
+        assert not psutil.wait_procs(started, timeout=30)[1]
+    finally:
+        for left in [process, *started]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()

@@ -1,14 +1,21 @@
-"""What a person sees in a real browser after the smoke pipeline."""
+"""The UI over the smoke pipeline: what it serves, and what a person sees in a real browser."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
+import urllib.request
 
 import matplotlib.image
 import pytest
-from made_ledgers import runs_of, view_of
+from made_ledgers import needed, params_of, runs_of, view_of
+
+from adambias import tracking
+from adambias.config import load_params
+from adambias.core.provenance import git_state
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import make_plan
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -21,12 +28,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ, reason="chromium is absent; CI requires it"
-    ),
-]
 NAMES = """() => [...document.querySelectorAll('a')]
     .filter(a => a.innerText.includes('seed'))
     .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
@@ -38,17 +39,67 @@ DRAWN = """values => [...document.querySelectorAll('.js-plotly-plot')].some(plot
 """Whether some chart draws a line through these values, and no others."""
 
 
-@pytest.fixture
-def page(ui):
+def get(address: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=60) as answer:
+        return answer.read()
+
+
+def test_the_server_serves_the_artifacts_of_a_moved_folder(browsed, ui):
+    assert ui.lines[1] == f"MLflow is at {ui.address} (Ctrl-C ends it)"
+    assert any("adambias/smoke/beta2" in line and ui.address in line for line in ui.lines)
+    for key, shown in view_of(browsed.uri, "adambias/smoke/beta2").items():
+        run_id = shown.run.info.run_id
+        served = get(f"{ui.address}/get-artifact?path=history.parquet&run_uuid={run_id}")
+        assert served == (browsed.root / "runs" / key / "history.parquet").read_bytes()
+
+
+def test_runs_name_the_commit_that_the_sweep_ran_from(browsed):
+    state = git_state(browsed.root)
+    assert state["dirty"] is False
+    runs = [shown.run for shown in view_of(browsed.uri, "adambias/smoke/beta2").values()]
+    for run in [*runs, *runs_of(browsed.uri, "adambias/smoke/beta2", "sweep")]:
+        assert run.data.tags["mlflow.source.git.commit"] == state["commit"]
+        assert run.data.tags["git_dirty"] == "no"
+
+
+def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch, capfd):
+    """The same runs by HTTP: what the sweeps wrote to the file is not written again."""
+    monkeypatch.chdir(browsed.root)
+    params, ledger = load_params(), Ledger.open()
+    plan = make_plan(params, params.scale.grids, ledger)
+    summary = tracking.sync(ledger, params, plan.grids, uri=ui.address)
+    wanted = sum(map(len, plan.grids.values()))
+    assert (summary.runs, summary.created, summary.points) == (wanted, 0, 0)
+    assert len(runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")) == 1
+    grids = params_of(browsed.root / "runs", again=params.scale.grids["beta2"])
+    summary = tracking.sync(ledger, grids, {"again": plan.grids["beta2"][:1]}, uri=ui.address)
+    assert summary.created == 1
+    assert "View run" not in capfd.readouterr().out
+    (shown,) = view_of(browsed.uri, "adambias/laptop/again").values()
+    folder = shown.run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    assert (browsed.root / "mlartifacts" / folder / "log.txt").exists()
+
+
+@pytest.fixture(scope="module")
+def browser():
     from playwright.sync_api import sync_playwright
 
-    assert CHROMIUM is not None, "chromium is absent, which CI requires"
+    if CHROMIUM is None:
+        needed("chromium is absent")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        tab = browser.new_page(viewport={"width": 1900, "height": 1000})
-        tab.set_default_timeout(60_000)
-        yield tab
-        browser.close()
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, ui):
+    """A tab of its own, which knows nothing of those before it."""
+    tab = browser.new_page(viewport={"width": 1900, "height": 1000})
+    tab.set_default_timeout(120_000)
+    yield tab
+    tab.close()
 
 
 @pytest.fixture
@@ -64,6 +115,7 @@ def picture(page, name: str) -> None:
         page.screenshot(path=f"{folder}/{name}.png")
 
 
+@pytest.mark.browser
 def test_a_person_browses_a_sweep_and_its_trials(ui, page, trials):
     page.goto(f"{ui.address}/#/experiments")
     page.get_by_role("link", name="adambias/smoke/beta2").first.wait_for()
@@ -102,6 +154,7 @@ def test_a_person_browses_a_sweep_and_its_trials(ui, page, trials):
     picture(page, "curve")
 
 
+@pytest.mark.browser
 def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
     (run,) = runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")
     table = f"{ui.address}/#/experiments/{run.info.experiment_id}/runs"
@@ -114,7 +167,7 @@ def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Sweep beta2 (smoke)").click()
     sweep = opened.value
-    sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=60_000)
+    sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=120_000)
     sweep.get_by_text("Show more").click()
     sweep.get_by_text("dvc repro sweep@beta2").wait_for()
     picture(sweep, "sweep")
@@ -131,6 +184,7 @@ def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
     picture(page, "figure")
 
 
+@pytest.mark.browser
 def test_the_printed_address_opens_the_table_with_its_columns(ui, page):
     (line,) = [line for line in ui.lines if "adambias/smoke/beta2" in line]
     page.goto(line.split()[-1])

@@ -32,7 +32,6 @@ from made_ledgers import (
 from adambias import tracking
 from adambias.core.errors import TrackingError
 from adambias.ledger.ledger import Ledger
-from adambias.tracking.mlflow.client import TrackingStore, translated
 from adambias.tracking.mlflow.mirror import Order
 from adambias.tracking.mlflow.process import Passes
 from adambias.tracking.mlflow.views import View
@@ -145,6 +144,8 @@ def test_a_hanging_store_does_not_hold_the_sweep_up(project, caplog):
     ("status", "said"), [(401, "set MLFLOW_TRACKING_USERNAME"), (403, "--allowed-hosts")]
 )
 def test_a_server_that_refuses_is_a_line_that_says_what_to_do(status, said):
+    from adambias.tracking.mlflow.client import TrackingStore, translated
+
     class Refusal(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_error(status)

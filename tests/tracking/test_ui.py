@@ -1,4 +1,4 @@
-"""The UI's command over the smoke pipeline, and the run of an analysis."""
+"""The UI's command, the run of an analysis, and what Git says of both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import os
 import socket
 import subprocess
-import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,11 +25,8 @@ from made_ledgers import (
 
 from adambias import tracking
 from adambias.cli import ui
-from adambias.config import load_params
 from adambias.core import no_telemetry as telemetry
 from adambias.core.provenance import git_state
-from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import make_plan
 
 CLAIMS = [
     {"key": "fig4_norm", "sentence": "The norm | rises.", "source": "figure 4", "found": "rises"},
@@ -74,12 +70,6 @@ def recorded(project, uri) -> SimpleNamespace:
     params = params_of(project, beta2=grid)
     tracking.sync(ledger, params, {"beta2": jobs})
     return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, params=params)
-
-
-def get(address: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=60) as answer:
-        return answer.read()
 
 
 def test_the_analysis_is_a_run_that_is_opened_once(recorded):
@@ -129,24 +119,6 @@ def test_a_port_that_is_none_is_refused_in_one_line(words, monkeypatch, capsys):
     assert capsys.readouterr().err == f"ADAMBIAS_UI_PORT = {words!r}: {allowed}"
 
 
-def test_the_server_serves_the_artifacts_of_a_moved_folder(browsed, ui):
-    assert ui.lines[1] == f"MLflow is at {ui.address} (Ctrl-C ends it)"
-    assert any("adambias/smoke/beta2" in line and ui.address in line for line in ui.lines)
-    for key, shown in view_of(browsed.uri, "adambias/smoke/beta2").items():
-        run_id = shown.run.info.run_id
-        served = get(f"{ui.address}/get-artifact?path=history.parquet&run_uuid={run_id}")
-        assert served == (browsed.root / "runs" / key / "history.parquet").read_bytes()
-
-
-def test_runs_name_the_commit_that_the_sweep_ran_from(browsed):
-    state = git_state(browsed.root)
-    assert state["dirty"] is False
-    runs = [shown.run for shown in view_of(browsed.uri, "adambias/smoke/beta2").values()]
-    for run in [*runs, *runs_of(browsed.uri, "adambias/smoke/beta2", "sweep")]:
-        assert run.data.tags["mlflow.source.git.commit"] == state["commit"]
-        assert run.data.tags["git_dirty"] == "no"
-
-
 @pytest.mark.parametrize(("file", "dirty"), [("results/metrics.json", False), ("code.py", True)])
 def test_a_tree_is_dirty_by_what_the_pipeline_does_not_write(tmp_path, file, dirty):
     def git(*arguments):
@@ -163,24 +135,6 @@ def test_a_tree_is_dirty_by_what_the_pipeline_does_not_write(tmp_path, file, dir
     assert git_state(tmp_path)["dirty"] is False
     changed.write_text("2")
     assert git_state(tmp_path)["dirty"] is dirty
-
-
-def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch, capfd):
-    """The same runs by HTTP: what the sweeps wrote to the file is not written again."""
-    monkeypatch.chdir(browsed.root)
-    params, ledger = load_params(), Ledger.open()
-    plan = make_plan(params, params.scale.grids, ledger)
-    summary = tracking.sync(ledger, params, plan.grids, uri=ui.address)
-    wanted = sum(map(len, plan.grids.values()))
-    assert (summary.runs, summary.created, summary.points) == (wanted, 0, 0)
-    assert len(runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")) == 1
-    grids = params_of(browsed.root / "runs", again=params.scale.grids["beta2"])
-    summary = tracking.sync(ledger, grids, {"again": plan.grids["beta2"][:1]}, uri=ui.address)
-    assert summary.created == 1
-    assert "View run" not in capfd.readouterr().out
-    (shown,) = view_of(browsed.uri, "adambias/laptop/again").values()
-    folder = shown.run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
-    assert (browsed.root / "mlartifacts" / folder / "log.txt").exists()
 
 
 def test_a_port_in_use_is_one_line(project):

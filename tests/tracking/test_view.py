@@ -29,9 +29,7 @@ from made_ledgers import (
 )
 
 from adambias import tracking
-from adambias.tracking.mlflow.client import TrackingStore
 from adambias.tracking.mlflow.views import View
-from adambias.tracking.mlflow.writer import GridWriter
 
 EXPERIMENT = "adambias/laptop/beta2"
 
@@ -57,6 +55,8 @@ def sync(project, grid, uri):
 @pytest.fixture
 def writer(project, grid, uri):
     """A writer as the mirror holds it: it remembers what it wrote."""
+    from adambias.tracking.mlflow.client import TrackingStore
+    from adambias.tracking.mlflow.writer import GridWriter
 
     def make(ledger, jobs):
         view = View(name="beta2", grid=grid, jobs=tuple(jobs))
