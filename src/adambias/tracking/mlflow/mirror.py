@@ -32,7 +32,7 @@ PATIENCE = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class MirrorTask:
     """What the mirror's process is to do."""
 
     uri: str
@@ -91,21 +91,21 @@ def mirror_views(
         Before the body, if the tracking URI is of no use. Trouble with the store later is logged
         in one line and never raised: the ledger has everything, ``adambias sync`` shows it.
     """
-    order = Order(
+    task = MirrorTask(
         uri=location.checked_uri(uri, root) if uri else location.tracking_uri(root),
         ledger=ledger.store.uri,
         scale=scale,
         views=tuple(views),
         root=str(Path(root).absolute()),
     )
-    child = _start(order)
+    child = _start(task)
     try:
         yield
     finally:
-        _finish(child, order, patience)
+        _finish(child, task, patience)
 
 
-def _start(order: Order) -> subprocess.Popen[bytes]:
+def _start(task: MirrorTask) -> subprocess.Popen[bytes]:
     """Start the process; a group of its own keeps Ctrl-C, meant for the sweep, from it."""
     child = subprocess.Popen(
         [sys.executable, "-m", "adambias.tracking.mlflow.process"],
@@ -116,7 +116,7 @@ def _start(order: Order) -> subprocess.Popen[bytes]:
     assert child.stdin is not None
     assert child.stdout is not None
     with contextlib.suppress(OSError):  # a process that died says why on its standard error
-        pickle.dump(order, child.stdin)
+        pickle.dump(task, child.stdin)
         child.stdin.flush()
     threading.Thread(target=_relay, args=(child.stdout,), daemon=True).start()
     return child
@@ -130,7 +130,7 @@ def _relay(messages: IO[bytes]) -> None:
             logger.log(message["level"], "%s", message["text"])
 
 
-def _finish(child: subprocess.Popen[bytes], order: Order, patience: float) -> None:
+def _finish(child: subprocess.Popen[bytes], task: MirrorTask, patience: float) -> None:
     """Ask for the last pass and wait for it, but not for ever."""
     assert child.stdin is not None
     began = time.monotonic()
@@ -147,7 +147,7 @@ def _finish(child: subprocess.Popen[bytes], order: Order, patience: float) -> No
         waited = time.monotonic() - began
         logger.warning(
             "MLflow at %s is not up to date after %.0f s: run adambias sync",
-            location.shown(order.uri),
+            location.shown(task.uri),
             waited,
         )
     finally:

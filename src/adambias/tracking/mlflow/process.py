@@ -14,7 +14,7 @@ from adambias.core.errors import TrackingError
 from adambias.core.provenance import git_state
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow import location
-from adambias.tracking.mlflow.mirror import Order
+from adambias.tracking.mlflow.mirror import MirrorTask
 
 INTERVAL = 10.0
 """Seconds between passes."""
@@ -25,10 +25,10 @@ def main() -> None:
     """Mirror until told to finish; give up at once when the driver is gone."""
     telemetry.opt_out()
     os.nice(NICENESS)
-    order: Order = pickle.load(sys.stdin.buffer)
+    task: MirrorTask = pickle.load(sys.stdin.buffer)
     ended = threading.Event()
     threading.Thread(target=_listen, args=(ended,), daemon=True).start()
-    passes = Passes(order)
+    passes = Passes(task)
     while True:
         last = ended.is_set()
         passes.attempt(ended=last)
@@ -49,16 +49,16 @@ def say(level: int, text: str) -> None:
 
 
 class Passes:
-    """Passes over the grids of an order that survive a store that is away.
+    """Passes over the grids of an task that survive a store that is away.
 
     Parameters
     ----------
-    order : Order
+    task : MirrorTask
         What to mirror.
     """
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, task: MirrorTask) -> None:
+        self.task = task
         self._writers: list[object] = []
         self._said: set[str] = set()
         self._away = False
@@ -76,21 +76,21 @@ class Passes:
 
     @property
     def _place(self) -> str:
-        return location.shown(self.order.uri)
+        return location.shown(self.task.uri)
 
     def _write(self, ended: bool) -> None:
         from adambias.tracking.mlflow.client import TrackingStore, translated
         from adambias.tracking.mlflow.writer import GridWriter
 
-        with translated(self.order.uri):
+        with translated(self.task.uri):
             if not self._writers:
-                store, ledger = TrackingStore(self.order.uri), Ledger.open(self.order.ledger)
-                git = git_state(self.order.root)
+                store, ledger = TrackingStore(self.task.uri), Ledger.open(self.task.ledger)
+                git = git_state(self.task.root)
                 self._writers = [
-                    GridWriter(store, ledger, self.order.scale, view, git=git)
-                    for view in self.order.views
+                    GridWriter(store, ledger, self.task.scale, view, git=git)
+                    for view in self.task.views
                 ]
-            location.refuse_unreachable(self.order.uri)
+            location.refuse_unreachable(self.task.uri)
             for writer in self._writers:
                 assert isinstance(writer, GridWriter)
                 for problem in writer.write(ended=ended).problems:
