@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""Find the hill of the norm: a fall, then a rise that stands out of the noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""Read the histories of all trials, one trial at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The tables that ``dvc plots`` draws: curves of the analysis, thinned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""Stage ``analyse``: from the sweeps' tables to regimes, summaries, trends and verdicts."""
 
 from __future__ import annotations
 

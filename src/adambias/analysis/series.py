@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The numbers of figures 4 and 5: a grid's trials, and their means over seeds with bands."""
 
 from __future__ import annotations
 

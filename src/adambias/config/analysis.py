@@ -1,4 +1,4 @@
-"""What the stages ``analyse`` and ``figures`` go by."""
+"""Settings of the stages ``analyse`` and ``figures``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""The manifest of a prepared dataset, and its arrays checked against it."""
 
 from __future__ import annotations
 

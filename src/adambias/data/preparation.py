@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""Prepare a dataset: read its source, choose images, write arrays and a manifest."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""The ledger: what trials exist, which are finished, and everything they measured.
-
-A trial's key is a hash of everything that determines its result. Its folder is named by the key
-and holds ``trial.json``, ``history.parquet``, ``log.txt``, ``checkpoint.pt`` while unfinished and
-``done.json``, written last, once finished. Folders are self-contained: copied into another
-ledger, they count there.
-"""
+"""The identity of a trial: a key, which is a hash of everything that determines its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""Build a network by its name, with initial weights that depend on a seed alone."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ def build(
     )
     if seed is None:
         return _FACTORIES[name](style)
+    # On the CPU, so that a seed gives the same weights whatever the device of the training.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _FACTORIES[name](style)

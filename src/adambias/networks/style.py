@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""What the networks have in common: image size, classes, normalisation and activation."""
 
 from __future__ import annotations
 

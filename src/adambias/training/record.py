@@ -1,4 +1,4 @@
-"""Full-batch training: ``train(trial, data)`` is an iterator of epoch records."""
+"""The epoch record: every column measured at one epoch, and records as a table of numbers."""
 
 from __future__ import annotations
 

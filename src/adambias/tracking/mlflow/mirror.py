@@ -1,7 +1,9 @@
 """Mirror the ledger into MLflow while a sweep runs, in a process of its own.
 
-A process of lower priority leaves the sweep its processors, costs the driver nothing, and can be
-ended if the store hangs. It stops by itself when the driver is gone.
+A process of lower priority leaves the processors to the sweep, and it can be killed if the store
+hangs. It stops by itself when the driver is gone. Ray's own callback for MLflow runs in the driver,
+with a request per metric and report, and gives a restored trial a second run
+(R:air/integrations/mlflow.py).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorTask:
-    """What the mirror's process is to do."""
+    """What the mirror's process mirrors, and where to."""
 
     uri: str
     ledger: str
@@ -106,7 +108,9 @@ def mirror_views(
 
 
 def _start(task: MirrorTask) -> subprocess.Popen[bytes]:
-    """Start the process; a group of its own keeps Ctrl-C, meant for the sweep, from it."""
+    """Start the process and hand it its task."""
+    # A process group of its own: a terminal sends Ctrl-C to the whole group, and the mirror has to
+    # outlive the sweep to write its end.
     child = subprocess.Popen(
         [sys.executable, "-m", "adambias.tracking.mlflow.process"],
         stdin=subprocess.PIPE,
@@ -115,9 +119,11 @@ def _start(task: MirrorTask) -> subprocess.Popen[bytes]:
     )
     assert child.stdin is not None
     assert child.stdout is not None
+    # By a pipe, not by arguments: a tracking URI may hold a password, which ps would show.
     with contextlib.suppress(OSError):  # a process that died says why on its standard error
         pickle.dump(task, child.stdin)
         child.stdin.flush()
+    # Somebody has to read: a full pipe would stop the mirror in the middle of a line.
     threading.Thread(target=_relay, args=(child.stdout,), daemon=True).start()
     return child
 
@@ -131,13 +137,14 @@ def _relay(messages: IO[bytes]) -> None:
 
 
 def _finish(child: subprocess.Popen[bytes], task: MirrorTask, patience: float) -> None:
-    """Ask for the last pass and wait for it, but not for ever."""
+    """Ask for the last pass and wait for it, ``patience`` seconds at most."""
     assert child.stdin is not None
     began = time.monotonic()
     try:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is gone; the ledger has everything
             child.stdin.write(b"finish\n")
             child.stdin.flush()
+        # A wait of a few seconds needs no word of explanation.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(min(3.0, patience))
             return
@@ -151,6 +158,7 @@ def _finish(child: subprocess.Popen[bytes], task: MirrorTask, patience: float) -
             waited,
         )
     finally:
+        # Ctrl-C during the wait comes here too. Killing is safe: the next pass completes the view.
         if child.poll() is None:
             child.kill()
             child.wait()

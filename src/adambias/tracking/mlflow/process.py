@@ -22,7 +22,8 @@ NICENESS = 5
 
 
 def main() -> None:
-    """Mirror until told to finish; give up at once when the driver is gone."""
+    """Mirror until told to finish; stop at once when the driver is gone."""
+    # Before anything imports MLflow.
     telemetry.opt_out()
     os.nice(NICENESS)
     task: MirrorTask = pickle.load(sys.stdin.buffer)
@@ -30,6 +31,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(ended,), daemon=True).start()
     passes = Passes(task)
     while True:
+        # Asked before the pass: one that began before the sweep ended may have missed its end.
         last = ended.is_set()
         passes.attempt(ended=last)
         if last:
@@ -38,8 +40,11 @@ def main() -> None:
 
 
 def _listen(ended: threading.Event) -> None:
+    # The pipe closes when the driver dies, however it dies: no heartbeat is needed. Leaving at once
+    # is safe, because the next pass completes what is half written; sys.exit would end this thread
+    # only.
     if sys.stdin.buffer.readline() != b"finish\n":
-        os._exit(1)  # safe at any point: what is half written is completed by the next pass
+        os._exit(1)
     ended.set()
 
 
@@ -49,7 +54,7 @@ def say(level: int, text: str) -> None:
 
 
 class Passes:
-    """Passes over the grids of an task that survive a store that is away.
+    """Passes over the grids of a task; a store that cannot be reached does not end them.
 
     Parameters
     ----------
@@ -67,7 +72,7 @@ class Passes:
         """Make one pass over every grid; trouble is said once, and never raised."""
         try:
             self._write(ended)
-        except Exception as error:
+        except Exception as error:  # of any kind: a view is no reason to disturb a sweep
             self._fail(error)
         else:
             if self._away:
@@ -79,6 +84,7 @@ class Passes:
         return location.shown(self.task.uri)
 
     def _write(self, ended: bool) -> None:
+        # MLflow takes 5 s to import, and a database may be away: both inside what attempt catches.
         from adambias.tracking.mlflow.client import TrackingStore, translated
         from adambias.tracking.mlflow.writer import GridWriter
 
@@ -90,6 +96,7 @@ class Passes:
                     GridWriter(store, ledger, self.task.scale, view, git=git)
                     for view in self.task.views
                 ]
+            # A try at the port takes seconds; MLflow's own retries would take minutes.
             location.refuse_unreachable(self.task.uri)
             for writer in self._writers:
                 assert isinstance(writer, GridWriter)
