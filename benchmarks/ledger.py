@@ -12,7 +12,6 @@ Run from the project's root, after ``make setup``::
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -93,7 +92,7 @@ def fill(folder: Path, jobs: list[Job]) -> None:
             "device": "cpu",
             "versions": {"adambias": "0.1.0", "python": "3.11", "torch": "2.15.0"},
             "history_sha256": ledger.save_history(job.key, history),
-            "trial": dataclasses.asdict(job.trial),
+            "trial": job.trial.identity(),
             "data_digest": job.data_digest,
             "state_kept": False,
         }

@@ -37,10 +37,10 @@ import pandas as pd
 from adambias import tracking
 from adambias.cli import ui
 from adambias.config import Grid
+from adambias.config.measures import CURVES
 from adambias.core import no_telemetry as telemetry
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger, machine
-from adambias.tracking.mlflow.content import CURVES
 
 SECONDS_PER_EPOCH = 0.05
 CHROMIUM = Path("/usr/bin/chromium")

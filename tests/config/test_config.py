@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from project_folder import ROOT, SWEEPS, adambias, changed, make_project, smoke_text
 
-from adambias.config import RULE_NAMES, TRIAL_FIELDS, Grid, Resources, Trial, load_params
+from adambias.config import TRIAL_FIELDS, Grid, Resources, Trial, load_params
 from adambias.core.errors import ConfigError
+from adambias.core.registry import RULES
 from adambias.law import rules
 
 REGIMES = "axes: {beta2: [0.9, 0.999], beta1: [0.0, 0.9]}"
@@ -289,7 +290,7 @@ def test_a_trial_of_numpys_numbers_is_the_trial_of_pythons():
     assert json.dumps(dataclasses.asdict(trial))
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES.names)
 def test_a_weight_decay_that_would_be_lost_is_refused(rule):
     takes_it = "weight_decay" in inspect.signature(getattr(rules, rule)).parameters
     if takes_it:

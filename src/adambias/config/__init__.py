@@ -21,11 +21,9 @@ from adambias.config.studies import (
     Penalty,
     Table1,
 )
-from adambias.config.trial import MODEL_NAMES, RULE_NAMES, SEMANTICS_VERSION, TRIAL_FIELDS, Trial
+from adambias.config.trial import SEMANTICS_VERSION, TRIAL_FIELDS, Trial
 
 __all__ = [
-    "MODEL_NAMES",
-    "RULE_NAMES",
     "SEMANTICS_VERSION",
     "TRIAL_FIELDS",
     "Analyse",

@@ -1,4 +1,4 @@
-"""BatchNorm over fixed blocks, and its exact statistics over the whole training set."""
+"""BatchNorm over blocks, and its statistics over all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small convolutional network of the paper's code, and a small vision transformer."""
+"""The paper's small convolutional network, and a small vision transformer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Residual networks: small ones for CIFAR-sized images, and those of ImageNet with a small stem."""
+"""CIFAR-style and deep ResNets (He et al. 2016)."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -137,7 +138,7 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
-def small_resnet(style: Style, *, blocks: int) -> nn.Module:
+def _small_resnet(style: Style, *, blocks: int) -> nn.Module:
     """Build a network of 16, 32 and 64 channels with PyTorch's initial weights.
 
     They are smaller than torchvision's, with which training begins less smoothly.
@@ -145,7 +146,7 @@ def small_resnet(style: Style, *, blocks: int) -> nn.Module:
     return ResNet(BasicBlock, [blocks] * 3, [16, 32, 64], style)
 
 
-def deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
+def _deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
     """Build a network of 64 to 512 channels with torchvision's initial weights.
 
     They are normal, with variance 2 / fan-out.
@@ -155,3 +156,13 @@ def deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> n
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return model
+
+
+resnet8 = functools.partial(_small_resnet, blocks=1)
+resnet14 = functools.partial(_small_resnet, blocks=2)
+resnet20 = functools.partial(_small_resnet, blocks=3)
+resnet32 = functools.partial(_small_resnet, blocks=5)
+resnet18 = functools.partial(_deep_resnet, block=BasicBlock, depths=(2, 2, 2, 2))
+resnet34 = functools.partial(_deep_resnet, block=BasicBlock, depths=(3, 4, 6, 3))
+resnet50 = functools.partial(_deep_resnet, block=Bottleneck, depths=(3, 4, 6, 3))
+resnet101 = functools.partial(_deep_resnet, block=Bottleneck, depths=(3, 4, 23, 3))

@@ -1,4 +1,4 @@
-"""What the networks have in common: image size, classes, normalisation and activation."""
+"""What networks are built with: images, classes, normalisation and activation."""
 
 from __future__ import annotations
 
