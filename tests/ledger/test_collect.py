@@ -6,11 +6,12 @@ import re
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from made_trials import finish, history_of, job_of, opened
+from made_trials import DIGEST, finish, history_of, job_of, opened
 
 from adambias.config import TRIAL_FIELDS, Trial
 from adambias.core.errors import LedgerError
 from adambias.ledger import collect as tables
+from adambias.ledger.job import Job
 
 CONTRACT = [
     *("trial", "grid", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
@@ -89,6 +90,21 @@ def test_correction_columns_are_kept_and_null_elsewhere(tmp_path):
     by_trial = histories.set_index("trial")["correction_cosine"]
     assert by_trial[plain.key].isna().all()
     assert by_trial[measured.key].dropna().tolist() == [0.5, 0.25, 0.0]
+
+
+def test_what_was_measured_besides_is_a_column_and_nobodys_code_is_needed(tmp_path):
+    ledger, plain = opened(tmp_path / "store"), job_of()
+    measured = Job.of(Trial(h=1e-3, epochs=4, measures=["gone.away:measure"]), DIGEST)
+    finish(ledger, plain)
+    finish(ledger, measured, history=history_of(4).assign(zeros=[0.0, 0.5, None, 1.0]))
+
+    histories, trials = written(ledger, [plain, measured], tmp_path / "out")
+
+    by_trial = histories.set_index("trial")["zeros"]
+    assert by_trial[plain.key].isna().all()
+    assert by_trial[measured.key].dropna().tolist() == [0.0, 0.5, 1.0]
+    assert trials["measures"].dropna().tolist() == ["gone.away:measure"]
+    assert "loss" not in trials
 
 
 def test_a_diverged_trial_has_as_many_rows_as_it_came_far(tmp_path):

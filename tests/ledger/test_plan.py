@@ -111,6 +111,24 @@ def test_a_trial_named_twice_in_a_grid_runs_once_and_is_counted(root, ledger):
     assert plan.repeated == 3
 
 
+def test_what_a_rule_does_not_take_makes_no_trials_of_its_own(root, ledger):
+    axes = {"rule": ["adam", "heavy_ball"], "beta2": [0.9, 0.99, 0.999], "beta1": [0.5, 0.9]}
+    params = params_of(root, beta2=Grid(axes=axes))
+
+    plan = make_plan(params, ["beta2"], ledger)
+
+    trained = [(j.trial.rule, j.trial.beta1, j.trial.beta2) for j in plan.jobs]
+    assert [each for each in trained if each[0] == "heavy_ball"] == [
+        ("heavy_ball", 0.5, 0.9),
+        ("heavy_ball", 0.9, 0.9),
+    ]
+    assert len(trained) == 2 * 3 + 2
+    assert plan.twins == {"heavy_ball takes no beta2": 4}
+    # The measured norm is perturbed by epsilon whatever the rule, so along it nothing is a twin.
+    grid = Grid(base={"rule": "heavy_ball"}, axes={"epsilon": [1e-8, 1e-4]})
+    assert len(make_plan(params_of(root, e=grid), ["e"], ledger).jobs) == 2
+
+
 def test_an_exclusion_of_everything_is_refused(root, ledger):
     grid = Grid(axes={"seed": [0, 1]}, exclude=[{"model": "resnet8"}])
 

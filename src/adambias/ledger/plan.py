@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
-from adambias.config.trial import NAMING_CODE, ignored_fields
+from adambias.config.trial import HYPERPARAMETERS, NAMING_CODE, ignored_fields
 from adambias.core.errors import ConfigError, DataError, LedgerError
 from adambias.data.manifest import prepared_digest
 from adambias.ledger.job import Job
@@ -216,21 +216,25 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
     return by_key
 
 
-def _without_twins(jobs: Iterable[Job], left_out: Counter[str]) -> Iterator[Job]:
+def _without_twins(jobs: list[Job], left_out: Counter[str]) -> Iterator[Job]:
     """Yield jobs without those that differ from one before in nothing that their rule takes.
 
     Along beta2 heavy ball would train one and the same network again and again.
     """
+    ignored = {rule: ignored_fields(rule) for rule in {job.trial.rule for job in jobs}}
+    varied = {n for n in HYPERPARAMETERS if len({getattr(job.trial, n) for job in jobs}) > 1}
     seen: dict[str, Trial] = {}
     for job in jobs:
-        ignored = ignored_fields(job.trial.rule)
-        rest = {name: v for name, v in job.trial.identity().items() if name not in ignored}
-        trained = json.dumps([rest, job.data_digest, dict(job.sources)], sort_keys=True)
-        first = seen.setdefault(trained, job.trial)
+        names = varied.intersection(ignored[job.trial.rule])
+        if not names:
+            yield job
+            continue
+        rest = {name: v for name, v in job.trial.identity().items() if name not in names}
+        first = seen.setdefault(json.dumps([rest, job.data_digest], sort_keys=True), job.trial)
         if first is job.trial:
             yield job
         else:
-            axes = [n for n in ignored if getattr(first, n) != getattr(job.trial, n)]
+            axes = [n for n in sorted(names) if getattr(first, n) != getattr(job.trial, n)]
             left_out[f"{job.trial.rule} takes no {' and no '.join(axes)}"] += 1
 
 

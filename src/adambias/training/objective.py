@@ -102,7 +102,7 @@ class Objective:
             torch.tensor(s, device=device, dtype=self.precision.dtype).view(-1, 1, 1)
             for s in (data.mean, data.std)
         )
-        self._loss_of: Callable[[Tensor, Tensor], Tensor] = LOSSES.factory(trial.loss)()
+        self._loss_of = _loss_of(trial)
         self.size = len(data.train_labels)
         self.block_size = _block_size(trial, self.size)
         model = _network(trial, data)
@@ -224,6 +224,13 @@ class Objective:
         # Of the block only: the data stay as they are stored, a quarter of the memory.
         images = torch.sub(images.to(self.precision.dtype), self._mean).div_(self._std)
         return images.contiguous(memory_format=self._format)
+
+
+def _loss_of(trial: Trial) -> Callable[[Tensor, Tensor], Tensor]:
+    loss: Callable[[Tensor, Tensor], Tensor] = LOSSES.factory(trial.loss)()
+    if not callable(loss):
+        raise ConfigError("loss", trial.loss, f"{LOSSES.must}, not {type(loss).__name__}")
+    return loss
 
 
 def _network(trial: Trial, data: Dataset) -> nn.Module:
