@@ -173,7 +173,7 @@ def test_interpolated_memory_equals_the_plain_sum(n):
         torch.from_numpy(w) @ f for w, f in zip(weights, (grads, grads**2), strict=True)
     )
     directions = rule.combine(first, second, PLACE)
-    reached = cyclic.history(n, rule.decays, 4)
+    reached = cyclic.past_weights(n, rule.decays, 4)
     for index, d in enumerate(rule.decays):
         age = n - torch.arange(n + 1, dtype=torch.float64)
         w = d**age * (1 - d) / (1 - d ** (n + 1))
@@ -214,10 +214,10 @@ def test_a_moment_that_crosses_zero_is_followed_as_the_plain_sum_does(monkeypatc
     losses = linear((1.0, 1.0, 1.0), (-1.025, -1.003, -1.0003))
     origin = torch.zeros(3).double()
     found, nodes = memory_terms(rule, losses, origin, n)
-    cyclic.history.cache_clear()
+    cyclic.past_weights.cache_clear()
     monkeypatch.setattr(cyclic, "EXACT_CYCLES", 10**9)
     plain, steps = memory_terms(rule, losses, origin, n)
-    cyclic.history.cache_clear()
+    cyclic.past_weights.cache_clear()
     assert nodes <= min(steps, 1000)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-11 * float(plain.abs().max()))
 
@@ -238,36 +238,36 @@ def test_once_settled_the_drift_is_that_of_the_step_that_stands_for_all(rule):
         stands = cyclic.recurring_step(n, rule.decays, 3)
         assert settled <= stands < settled + 3
         assert (n - stands) % 3 == 0
-        one, other = (cyclic.history(step, rule.decays, 3) for step in (n, stands))
+        one, other = (cyclic.past_weights(step, rule.decays, 3) for step in (n, stands))
         assert torch.equal(one.coefficients, other.coefficients)
         assert torch.equal(one.node_weights, other.node_weights)
         assert torch.equal(*(cyclic.weights(step, rule.decays, 3) for step in (n, stands)))
 
 
 def test_the_weights_of_the_past_are_the_same_to_the_last_bit():
-    first, second = (cyclic.history.__wrapped__(5000, (0.9, 0.999), 3) for _ in range(2))
+    first, second = (cyclic.past_weights.__wrapped__(5000, (0.9, 0.999), 3) for _ in range(2))
     assert torch.equal(first.coefficients, second.coefficients)
 
 
 def test_the_leading_order_flow_needs_no_past(monkeypatch):
-    monkeypatch.setattr(cyclic, "history", None)
+    monkeypatch.setattr(cyclic, "past_weights", None)
     flow = ab.leading_order_flow(rules.adam(beta2=0.99), BATCHES)
     assert torch.isfinite(flow(PLACE, 1000)).all()
 
 
 def test_a_settled_flow_looks_the_past_up():
     flow = ab.modified_flow(rules.adam(beta2=0.99), BATCHES[:3], H)
-    cyclic.history.cache_clear()
+    cyclic.past_weights.cache_clear()
     for n in range(10**6, 10**6 + 30):
         flow(PLACE, n)
-    assert cyclic.history.cache_info().misses == 3
+    assert cyclic.past_weights.cache_info().misses == 3
 
 
 def test_minibatch_cost_does_not_grow_with_n():
     for decays, settled in (((0.9, 0.99), 20_000), ((0.9, 0.999), 200_000)):
-        nodes = [len(cyclic.history(n, decays, 3).steps) for n in (100, 2000, 5000, 30_000)]
+        nodes = [len(cyclic.past_weights(n, decays, 3).steps) for n in (100, 2000, 5000, 30_000)]
         assert max(nodes) < 600
-        assert len(cyclic.history(settled, decays, 3).steps) == 3
+        assert len(cyclic.past_weights(settled, decays, 3).steps) == 3
 
 
 @pytest.mark.parametrize("n", [2, 60, 5000, 10**6])

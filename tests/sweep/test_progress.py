@@ -12,105 +12,105 @@ from made_trials import job_of
 
 from adambias.ledger.job import Job
 from adambias.ledger.plan import Plan
-from adambias.sweep import progress as boards
-from adambias.sweep.progress import Board
+from adambias.sweep import progress as module
+from adambias.sweep.progress import SweepProgress
 
 FIRST, SECOND, THIRD = (job_of(seed=seed, epochs=10) for seed in range(3))
 DONE = job_of(seed=3, epochs=10)
 
 
-def board_of(*jobs: Job) -> Board:
+def progress_of(*jobs: Job) -> SweepProgress:
     plan = Plan(grids={"g": list(jobs)}, outcomes={DONE.key: {}}, started=frozenset())
-    return Board(plan, title="smoke: g")
+    return SweepProgress(plan, title="smoke: g")
 
 
 @pytest.fixture
-def board() -> Board:
-    return board_of(FIRST, SECOND, THIRD, DONE)
+def progress() -> SweepProgress:
+    return progress_of(FIRST, SECOND, THIRD, DONE)
 
 
-def progress(epoch: int, status: str = "running", first: int = 0) -> dict[str, object]:
+def report(epoch: int, status: str = "running", first: int = 0) -> dict[str, object]:
     return {
         **{"epoch": epoch, "first_epoch": first, "epochs": 10, "status": status},
         **{"host": "node", "lacks_gpu": False},
     }
 
 
-def test_the_counts_follow_the_trials(board):
-    assert board.summary()["done"] == "1/4"
-    assert board.summary()["pending"] == "3"
+def test_the_counts_follow_the_trials(progress):
+    assert progress.summary()["done"] == "1/4"
+    assert progress.summary()["pending"] == "3"
 
-    board.update(FIRST.key, progress(4))
-    board.update(SECOND.key, progress(2))
-    assert [board.summary()[n] for n in ("running", "pending")] == ["2", "1"]
+    progress.update(FIRST.key, report(4))
+    progress.update(SECOND.key, report(2))
+    assert [progress.summary()[n] for n in ("running", "pending")] == ["2", "1"]
 
-    board.update(FIRST.key, progress(10, "finished"))
-    board.update(SECOND.key, progress(5, "diverged"))
-    shown = board.summary()
+    progress.update(FIRST.key, report(10, "finished"))
+    progress.update(SECOND.key, report(5, "diverged"))
+    shown = progress.summary()
     assert [shown[n] for n in ("done", "running", "pending", "diverged")] == ["2/4", "0", "1", "1"]
 
 
-def test_a_report_that_comes_twice_counts_once(board):
+def test_a_report_that_comes_twice_counts_once(progress):
     for _ in range(2):
-        board.update(FIRST.key, progress(10, "finished"))
-        board.fail(SECOND.key, "no")
+        progress.update(FIRST.key, report(10, "finished"))
+        progress.fail(SECOND.key, "no")
 
-    shown = board.summary()
-    assert (shown["done"], shown["failed"], board.failed) == ("2/4", "1", {SECOND.key: "no"})
+    shown = progress.summary()
+    assert (shown["done"], shown["failed"], progress.failed) == ("2/4", "1", {SECOND.key: "no"})
 
 
 def test_the_speed_leaves_out_epochs_of_an_earlier_run_and_the_start_of_ray(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(boards.time, "monotonic", lambda: now[0])
-    board = board_of(FIRST, SECOND, THIRD, DONE)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    progress = progress_of(FIRST, SECOND, THIRD, DONE)
     now[0] = 50.0
-    board.start(FIRST.key)
+    progress.start(FIRST.key)
     now[0] = 150.0
 
-    board.update(FIRST.key, progress(9, first=7))
-    board.update(SECOND.key, progress(8, first=0))
+    progress.update(FIRST.key, report(9, first=7))
+    progress.update(SECOND.key, report(8, first=0))
 
-    shown = board.summary()
+    shown = progress.summary()
     assert shown["epochs/s"] == "0.1"
     assert shown["time"] == "0:02:30"
     assert shown["left"] == "0:02:10", "13 epochs at a tenth of an epoch per second"
 
 
-def test_before_the_first_report_the_time_left_is_unknown(board):
-    assert board.summary()["left"] == "unknown"
+def test_before_the_first_report_the_time_left_is_unknown(progress):
+    assert progress.summary()["left"] == "unknown"
 
 
-def test_a_lost_trial_waits_again(board, capsys):
-    board.update(FIRST.key, progress(4))
-    board.lost(FIRST.key, "its worker was lost")
+def test_a_lost_trial_waits_again(progress, capsys):
+    progress.update(FIRST.key, report(4))
+    progress.lost(FIRST.key, "its worker was lost")
 
-    assert board.summary()["running"] == "0"
+    assert progress.summary()["running"] == "0"
     said = f"trial {FIRST.key} goes on from its last checkpoint: its worker was lost\n"
     assert capsys.readouterr().err == said
-    board.update(FIRST.key, progress(6, first=4))
-    assert board.summary()["running"] == "1"
+    progress.update(FIRST.key, report(6, first=4))
+    assert progress.summary()["running"] == "1"
 
 
-def test_a_trial_runs_from_its_start_on_though_it_has_not_reported(board):
-    board.start(FIRST.key)
-    board.start(DONE.key)
+def test_a_trial_runs_from_its_start_on_though_it_has_not_reported(progress):
+    progress.start(FIRST.key)
+    progress.start(DONE.key)
 
-    assert [board.summary()[n] for n in ("running", "pending")] == ["1", "2"]
+    assert [progress.summary()[n] for n in ("running", "pending")] == ["1", "2"]
 
 
-def test_a_node_whose_gpu_torch_does_not_find_is_named_once(board, capsys):
+def test_a_node_whose_gpu_torch_does_not_find_is_named_once(progress, capsys):
     for key in (FIRST.key, SECOND.key):
-        board.update(key, {**progress(1), "lacks_gpu": True})
+        progress.update(key, {**report(1), "lacks_gpu": True})
 
     said = "node: torch finds no GPU there, its trials train on the CPU\n"
     assert capsys.readouterr().err == said
 
 
-def test_without_a_terminal_there_are_plain_lines(board, capsys, monkeypatch):
-    monkeypatch.setattr(boards, "LINE_SECONDS", 0.0)
-    with board:
-        board.update(FIRST.key, progress(4))
-        board.fail(SECOND.key, "the reason")
+def test_without_a_terminal_there_are_plain_lines(progress, capsys, monkeypatch):
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    with progress:
+        progress.update(FIRST.key, report(4))
+        progress.fail(SECOND.key, "the reason")
     shown = capsys.readouterr()
 
     lines = shown.err.splitlines()
@@ -123,10 +123,10 @@ def test_without_a_terminal_there_are_plain_lines(board, capsys, monkeypatch):
     assert "\x1b" not in shown.err
 
 
-def test_lines_are_rare(board, capsys):
-    with board:
+def test_lines_are_rare(progress, capsys):
+    with progress:
         for epoch in range(1, 10):
-            board.update(FIRST.key, progress(epoch))
+            progress.update(FIRST.key, report(epoch))
 
     assert len(capsys.readouterr().err.splitlines()) == 2
 
@@ -134,9 +134,9 @@ def test_lines_are_rare(board, capsys):
 def test_on_a_terminal_there_is_a_live_table():
     script = (
         f"from {Path(__file__).stem} import *\n"
-        "with board_of(FIRST, SECOND, DONE) as board:\n"
-        "    board.update(FIRST.key, progress(10, 'finished'))\n"
-        "    board.fail(SECOND.key, '[enforce fail at x] in [/data/x]:smile:')\n"
+        "with progress_of(FIRST, SECOND, DONE) as progress:\n"
+        "    progress.update(FIRST.key, report(10, 'finished'))\n"
+        "    progress.fail(SECOND.key, '[enforce fail at x] in [/data/x]:smile:')\n"
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
@@ -169,11 +169,11 @@ def test_on_a_terminal_there_is_a_live_table():
 
 def test_trials_trained_ahead_have_an_error_budget_that_counts_only_after_the_own_are_through():
     plan = Plan(grids={"g": [FIRST, SECOND, THIRD]}, outcomes={}, started=frozenset())
-    board = Board(plan, "smoke: g", ahead=[SECOND.key, THIRD.key])
+    progress = SweepProgress(plan, "smoke: g", ahead=[SECOND.key, THIRD.key])
 
-    board.fail(SECOND.key, "a bug")
-    board.fail(THIRD.key, "a bug")
-    assert not board.has_failed(2)
-    board.update(FIRST.key, progress(10, "finished"))
-    assert board.has_failed(2)
-    assert not board.has_failed(3)
+    progress.fail(SECOND.key, "a bug")
+    progress.fail(THIRD.key, "a bug")
+    assert not progress.has_failed(2)
+    progress.update(FIRST.key, report(10, "finished"))
+    assert progress.has_failed(2)
+    assert not progress.has_failed(3)

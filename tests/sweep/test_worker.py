@@ -17,35 +17,35 @@ from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 from adambias.sweep import run as sweep
-from adambias.sweep.assignment import Order
-from adambias.sweep.worker import TrialRun
+from adambias.sweep.assignment import Assignment
+from adambias.sweep.worker import ActiveTrial
 
 
 @pytest.fixture
-def order(project: Path) -> Order:
-    """Return the order of the one trial of the grid ``tiny``."""
+def assignment(project: Path) -> Assignment:
+    """Return the assignment of the one trial of the grid ``tiny``."""
     change(project, "grids", tiny={"axes": {"seed": [0]}})
     params, ledger = load_params(), Ledger.open()
-    return sweep._orders(params, make_plan(params, ["tiny"], ledger), ledger)[0]
+    return sweep._assignments(params, make_plan(params, ["tiny"], ledger), ledger)[0]
 
 
 @pytest.fixture
-def start(order: Order) -> Iterator[Callable[[], TrialRun]]:
+def start(assignment: Assignment) -> Iterator[Callable[[], ActiveTrial]]:
     """Start workers on the trial, each with a ledger of its own, and end them."""
-    runs: list[TrialRun] = []
+    workers: list[ActiveTrial] = []
 
-    def started() -> TrialRun:
-        runs.append(TrialRun(order))
-        return runs[-1]
+    def started() -> ActiveTrial:
+        workers.append(ActiveTrial(assignment))
+        return workers[-1]
 
     yield started
-    for run in runs:
-        run.close()
+    for worker in workers:
+        worker.close()
 
 
-def before_writing(run: TrialRun, name: str, do: Callable[[], object]) -> None:
+def before_writing(active: ActiveTrial, name: str, do: Callable[[], object]) -> None:
     """Do something once, just before a worker writes a file of its trial."""
-    write, wanted = run.ledger.store.write, [f"{run.job.key}/{name}"]
+    write, wanted = active.ledger.store.write, [f"{active.job.key}/{name}"]
 
     def watched(name: str, content: bytes) -> None:
         if name in wanted:
@@ -53,11 +53,11 @@ def before_writing(run: TrialRun, name: str, do: Callable[[], object]) -> None:
             do()
         write(name, content)
 
-    run.ledger.store.write = watched  # type: ignore[method-assign]
+    active.ledger.store.write = watched  # type: ignore[method-assign]
 
 
 def test_a_slower_worker_leaves_whole_what_another_finishes_meanwhile(
-    project: Path, start: Callable[[], TrialRun]
+    project: Path, start: Callable[[], ActiveTrial]
 ) -> None:
     slow, fast = start(), start()
     next(slow.training)
@@ -74,7 +74,7 @@ def test_a_slower_worker_leaves_whole_what_another_finishes_meanwhile(
 
 
 def test_two_workers_that_finish_at_once_do_not_mix_their_files(
-    project: Path, start: Callable[[], TrialRun]
+    project: Path, start: Callable[[], ActiveTrial]
 ) -> None:
     first, second = start(), start()
     before_writing(first, "done.json", second.advance)
@@ -85,24 +85,24 @@ def test_two_workers_that_finish_at_once_do_not_mix_their_files(
     assert tables(project, "tiny")
 
 
-def test_a_report_that_cannot_be_written_costs_nothing(start: Callable[[], TrialRun]) -> None:
-    run = start()
-    report = Path("runs", run.job.key, "progress.json")
+def test_a_report_that_cannot_be_written_costs_nothing(start: Callable[[], ActiveTrial]) -> None:
+    active = start()
+    report = Path("runs", active.job.key, "progress.json")
     report.unlink()
     report.mkdir()  # which no file replaces
 
-    run.save()
-    assert run.advance(0.01)["status"] == "running"
+    active.save()
+    assert active.advance(0.01)["status"] == "running"
     report.rmdir()
-    assert run.advance()["status"] == "finished"
+    assert active.advance()["status"] == "finished"
 
 
 def test_a_store_that_is_away_for_a_moment_does_not_cost_the_state_in_memory(
-    start: Callable[[], TrialRun],
+    start: Callable[[], ActiveTrial],
 ) -> None:
-    run = start()
-    next(run.training)
-    folder, away = Path("runs", run.job.key), Path("away")
+    active = start()
+    next(active.training)
+    folder, away = Path("runs", active.job.key), Path("away")
     folder.rename(away)
     folder.write_text("no folder, as long as the store is away")
 
@@ -111,43 +111,43 @@ def test_a_store_that_is_away_for_a_moment_does_not_cost_the_state_in_memory(
         away.rename(folder)
 
     threading.Timer(0.5, comes_back).start()
-    assert run.advance()["status"] == "finished"
+    assert active.advance()["status"] == "finished"
     assert "cannot be read" in (folder / "log.txt").read_text()
 
 
 def test_the_folder_of_a_failing_trial_holds_its_log(
-    order: Order, monkeypatch: pytest.MonkeyPatch
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    job = Job.of(order.job.trial.replace(rule="broken_rule:rule"), order.job.data_digest)
+    job = Job.of(assignment.job.trial.replace(rule="broken_rule:rule"), assignment.job.data_digest)
 
     with pytest.raises(KeyError, match="a bug"):
-        TrialRun(dataclasses.replace(order, job=job))
+        ActiveTrial(dataclasses.replace(assignment, job=job))
 
     assert "rule='broken_rule:rule'" in Path("runs", job.key, "log.txt").read_text()
 
 
 def test_a_node_with_other_code_of_a_rule_is_refused(
-    order: Order, monkeypatch: pytest.MonkeyPatch
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = "from adambias.rules import adam as rule\n"
     Path("own_rule_of_the_worker.py").write_text(rule)
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    trial = order.job.trial.replace(rule="own_rule_of_the_worker:rule")
-    job = Job.of(trial, order.job.data_digest, "0" * 64)
+    trial = assignment.job.trial.replace(rule="own_rule_of_the_worker:rule")
+    job = Job.of(trial, assignment.job.data_digest, "0" * 64)
 
     with pytest.raises(ConfigError, match=r"^rule = 'own.*, is not 000000000000 as planned: inst"):
-        TrialRun(dataclasses.replace(order, job=job))
+        ActiveTrial(dataclasses.replace(assignment, job=job))
 
 
 def test_a_log_is_there_from_the_start_and_whole_after_an_interruption(
-    start: Callable[[], TrialRun],
+    start: Callable[[], ActiveTrial],
 ) -> None:
-    run = start()
-    log = Path("runs", run.job.key, "log.txt")
+    active = start()
+    log = Path("runs", active.job.key, "log.txt")
     assert f"process {os.getpid()}" in log.read_text()
 
-    run.log.say("the last words")
-    run.close()
+    active.log.say("the last words")
+    active.close()
     assert "the last words" in log.read_text()

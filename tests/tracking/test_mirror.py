@@ -32,7 +32,7 @@ from made_ledgers import (
 from adambias import tracking
 from adambias.core.errors import TrackingError
 from adambias.ledger.ledger import Ledger
-from adambias.tracking.mlflow.mirror import Order
+from adambias.tracking.mlflow.mirror import MirrorTask
 from adambias.tracking.mlflow.process import Passes
 from adambias.tracking.mlflow.views import View
 
@@ -110,7 +110,7 @@ def test_passes_catch_up_once_the_store_is_back(project, capfd):
     uri = f"sqlite:///{place}/mlflow.db"
     view = View(name="beta2", grid=grid, jobs=tuple(jobs))
     where = {"ledger": ledger.store.uri, "root": str(project)}
-    passes = Passes(Order(uri=uri, scale="laptop", views=(view,), **where))
+    passes = Passes(MirrorTask(uri=uri, scale="laptop", views=(view,), **where))
     passes.attempt(ended=False)
     passes.attempt(ended=False)
     place.unlink()

@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""What ``plan`` and ``status`` both print: odd things about the trials, and a trial in words."""
 
 from __future__ import annotations
 

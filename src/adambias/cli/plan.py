@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""``adambias plan``: what a sweep would train, and an estimate of the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""``adambias status``: the state of each trial, once or renewed while a sweep runs."""
 
 from __future__ import annotations
 

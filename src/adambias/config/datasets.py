@@ -1,4 +1,4 @@
-"""Which data there are; see :mod:`adambias.data.dataset`."""
+"""Where each dataset comes from, and which part of it is used."""
 
 from __future__ import annotations
 

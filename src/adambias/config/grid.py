@@ -1,4 +1,4 @@
-"""Sets of trials, and what a trial asks of the machines."""
+"""A grid: a set of trials, the product of axes over shared fields."""
 
 from __future__ import annotations
 

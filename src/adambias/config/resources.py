@@ -1,4 +1,4 @@
-"""Sets of trials, and what a trial asks of the machines."""
+"""What a trial asks of the machines, and how many failures a sweep bears."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adambias.core.validation import AtLeastOne, Positive, Range, validate
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a trial asks of the cluster and how much trouble a sweep bears; no part of a key.
+    """What a trial asks of the cluster, and how many failures a sweep bears; not part of a key.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class Resources:
     keep_states : bool
         Keep the last state of finished trials, so that more epochs can be added to them.
     train_ahead : bool
-        Let the first stage ``sweep@<grid>`` that trains go on with what the other grids lack, so
-        that Ray starts once for a whole ``dvc repro``.
+        Let the first stage ``sweep@<grid>`` that has trials to train also train those of the other
+        grids, so that Ray starts once for a whole ``dvc repro``.
     """
 
     cpus_per_trial: Annotated[float, Positive] = 1.0

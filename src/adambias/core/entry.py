@@ -1,4 +1,4 @@
-"""How a pipeline script ends: one line on an error, and an exit code DVC can trust."""
+"""End a command or stage well: one line for an error, and an exit code that DVC can trust."""
 
 from __future__ import annotations
 

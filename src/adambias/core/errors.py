@@ -12,7 +12,7 @@ class AdambiasError(Exception):
 
 
 class ABSENT:
-    """Stands for the value of what was not given at all; a class, which pickles as itself."""
+    """The value of a setting that was not given at all; a class, because that pickles as itself."""
 
 
 class ConfigError(AdambiasError, ValueError):

@@ -1,4 +1,4 @@
-"""Names that a package hands on and loads only when they are asked for."""
+"""Public names of a package that are imported on first use."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 Name = TypeVar("Name")
 # A forked process has the parent's imports, which take longer than many a call. With one thread of
-# torch each it is safe, as it is for PyTorch's own data loaders; elsewhere system libraries forbid.
+# torch each it is safe, as it is for PyTorch's own data loaders. On other systems their libraries
+# do not survive a fork.
 _CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
@@ -22,7 +23,7 @@ def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name,
     ----------
     calls : mapping
         Calls by name, which must pickle; a `functools.partial` of a module's function does. Put
-        long ones first, that none is left alone at the end.
+        long ones first, so that none runs alone at the end.
     workers : int
         Processes; 1 makes the calls in this one.
 

@@ -1,4 +1,4 @@
-"""Who ran what, and from which commit."""
+"""Which commit a result comes from, and whether the working tree had other changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""A dataset in memory, read from its prepared arrays with their checksums verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of what flows and iterations are given: losses, starts, step sizes."""
+"""Check the losses, start and step size that a flow or an iteration is given."""
 
 from __future__ import annotations
 

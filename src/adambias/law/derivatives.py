@@ -22,6 +22,7 @@ def gradient_of(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
 
     It can be differentiated again where ``point`` requires it, as :func:`pullback` has it do.
     """
+    # Detached unless a second derivative is wanted: theta may bring a graph of the caller's along.
     again = point.requires_grad and torch.is_grad_enabled()
     with torch.enable_grad():
         start = point if again else point.detach().requires_grad_()
@@ -35,6 +36,7 @@ def pullback(
     """Return the value and the function from cotangents of it to cotangents of the point."""
     value, start = _recorded(function, point)
 
+    # The graph is kept: mini-batches ask for one product per moment.
     def transpose(cotangent: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             product = (value * cotangent).sum()
@@ -52,6 +54,8 @@ def derivative(
     """
     value, start = _recorded(function, point)
     with torch.enable_grad():
+        # The reverse sweep is linear in the cotangent, so its derivative by the cotangent is the
+        # forward derivative, and zero will do for where it is taken.
         cotangent = torch.zeros_like(value, requires_grad=True)
         transpose = _sweep((value * cotangent).sum(), start, again=True)
         pairs = zip(transpose, tangent, strict=True)
@@ -73,9 +77,10 @@ def _sweep(
 ) -> tuple[Tensor, ...]:
     """Return the gradients of a scalar, zero where it does not depend on ``start``.
 
-    Of a scalar alone, as torch loads its symbolic algebra before a product with a cotangent. They
-    can be differentiated ``again``, or the value once more if its graph is ``kept``.
+    They can be differentiated ``again``; with its graph ``kept`` the value can be swept once more.
     """
+    # Of a scalar only: for a value of any other shape autograd takes a cotangent, and the first
+    # such call in a process loads torch's symbolic algebra.
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, start))
     return torch.autograd.grad(
@@ -92,4 +97,5 @@ def total(loss: Loss, theta: Tensor) -> Loss:
     """Return the loss, or the sum of the losses of independent trajectories."""
     if theta.ndim == 1:
         return loss
+    # Row b enters the b-th term only: the gradient of the sum holds the gradient of each.
     return lambda rows: vmap(loss)(rows).sum()

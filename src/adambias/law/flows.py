@@ -6,8 +6,9 @@ With m_hat frozen at theta, f0 = -Phi(phi_1(g), ..., phi_L(g), theta) is the lea
     lambda_l(n) = d/(1 - d) - (n + 1) d^(n+1) / (1 - d^(n+1)),    d = d_l
 
 makes theta' = f0 + h f1^(n) on [nh, (n+1)h] follow the rule to second order in h. The halves come
-from discrete time, the mean ages lambda from memory. A list of losses stands for mini-batches taken
-in cyclic order (Theorem 3.1); :mod:`adambias.law.cyclic` holds its weights.
+from discrete time, the mean ages lambda from memory. For Adam and large n these are equations (2.2)
+and (2.3). A list of losses stands for mini-batches taken in cyclic order (Theorem 3.1), whose drift
+is in :mod:`adambias.law.minibatch`.
 """
 
 from __future__ import annotations
@@ -174,6 +175,7 @@ def _corrected_flow(
 
     def age(step: int) -> int | None:
         if fixed is None:
+            # The limit of large n still depends on which batch comes: a step far enough out has it.
             return settled + step % len(losses) if len(losses) > 1 else None
         return step if fixed == "step" else fixed
 
@@ -207,9 +209,12 @@ def _full_batch_drift(
     """Return f0 and f1 from one gradient and one Hessian-vector product."""
     g, hessian_product = pullback(partial(gradient_of, total(loss, theta)), theta)
     f0 = -_direction(rule, g, theta)
+    # The only Hessian-vector product, for every rule: f1 is linear in Hessian f0, which all moments
+    # share. A test counts the gradients and products of one evaluation.
     (curvature,) = hessian_product(f0)
     ages = [mean_age(decay, n) for decay in rule.decays]
 
+    # Phi after phi, so that one derivative gives d_l Phi[phi_l'(g) . ...] summed over the moments.
     def direction(*arguments: Tensor) -> Tensor:
         moments = [m.phi(a) for m, a in zip(rule.moments, arguments[:-1], strict=True)]
         return rule.combine(*moments, arguments[-1])
@@ -225,6 +230,8 @@ def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:
 
 def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
     require_rule(rule)
+    # Without it the first moments are near zero whatever the gradient, and no expansion around
+    # phi(g) holds.
     if not rule.bias_correction:
         raise ConfigError(
             "bias_correction", False, f"must be true for the flows of {rule.name} to hold"

@@ -1,4 +1,4 @@
-"""Iterate a rule, integrate a flow, and measure the order to which one follows the other."""
+"""Iterate a rule, and integrate a flow at the same times nh."""
 
 from __future__ import annotations
 
@@ -208,6 +208,7 @@ def _steps(
             memories[index] = decay * memories[index] + (1 - decay) * moment.phi(g)
             scale = 1 - decay ** (n + 1) if rule.bias_correction else 1.0
             corrected.append(memories[index] / scale)
+        # Not in place: the caller may keep what it was given.
         theta = theta - h * rule.combine(*corrected, theta)
         n += 1
         yield theta
@@ -244,6 +245,7 @@ def _dop853(flow: Flow, theta: Tensor, h: Number) -> Iterator[Tensor]:
     """Integrate each [nh, (n+1)h] on its own, as the drift jumps where n changes."""
     if isinstance(h, Tensor):
         raise ConfigError("h", "a tensor", "must be a number for dop853")
+    # Without a first step SciPy spends two evaluations of the drift on guessing one, at every n.
     suggested = None
     n = 0
     while True:
@@ -276,9 +278,11 @@ def _collect(
     path[0] = theta0
     diverged_at = torch.full(theta0.shape[:-1], -1, dtype=torch.int64)
     for n, theta in zip(range(1, n_steps + 1), states, strict=False):
+        # One number says that all are finite; which are not is looked up only then.
         if not math.isfinite(theta.sum()):
             lost = ~torch.isfinite(theta).all(-1)
             diverged_at = torch.where(lost.cpu() & (diverged_at < 0), n, diverged_at)
+            # All of a lost trajectory: its finite components mean nothing any more.
             theta = torch.where(lost.unsqueeze(-1), math.nan, theta)
         if n % every == 0:
             path[n // every] = theta

@@ -172,7 +172,8 @@ def _root(nu: Tensor) -> Tensor:
     """
     import torch
 
-    if not torch.is_grad_enabled():  # An optimizer's step, which is to cost no more than a root.
+    # An optimizer's step needs no derivative and should cost no more than a root.
+    if not torch.is_grad_enabled():
         return nu.sqrt()
     zero = nu == 0
     return nu.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)

@@ -1,4 +1,4 @@
-"""The ledger: what trials exist, which are finished, and everything they measured.
+"""Read and write the ledger: one folder per trial, with everything that it measured.
 
 A trial's key is a hash of everything that determines its result. Its folder is named by the key
 and holds ``trial.json``, ``history.parquet``, ``log.txt``, ``checkpoint.pt`` while unfinished and
@@ -61,7 +61,7 @@ class Ledger:
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str] | None = None) -> Ledger:
-        """Open the ledger at ``uri``, else ``ADAMBIAS_STORE``, else ``runs/``.
+        """Open the ledger at ``uri``, or else at ``ADAMBIAS_STORE``, or else at ``runs/``.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Ledger:
         return ledger
 
     def initialise(self) -> None:
-        """Write the store's own marker; a first write that also proves the store writable.
+        """Write the store's own marker, which also proves that the store can be written.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Ledger:
         return {k for k, v in versions.items() if isinstance(v, int) and v != SEMANTICS_VERSION}
 
     def foreign(self) -> list[str]:
-        """List the entries that are no trial's; they are left alone."""
+        """List the entries that are not a trial's; they are left alone."""
         return sorted(
             name
             for name in self.store.entries()
@@ -182,11 +182,12 @@ class Ledger:
         LedgerError
             If the folder exists and describes another trial.
         """
+        # What a killed writer left would otherwise stay for ever: nothing else reads or lists it.
         self.store.clear(job.key)
         name = f"{job.key}/trial.json"
         try:
             manifest = self._read_json(name)
-        except LedgerError:
+        except LedgerError:  # damaged: the key says what belongs into it
             manifest = None
         if manifest == job.manifest():
             return
@@ -206,9 +207,11 @@ class Ledger:
     def save_unfinished(self, key: str, state: bytes, table: pd.DataFrame) -> None:
         """Write checkpoint and history of a trial that goes on.
 
-        What another worker has finished meanwhile stays whole: what takes long comes before each
-        look at ``done.json``.
+        What another worker has finished in the meantime stays whole.
         """
+        # Race: between a look at done.json and the write that follows, the other may finish.
+        # Whatever takes long, such as encoding, is therefore done before the look; the rest is
+        # mended by whoever finishes, see ActiveTrial.
         history = _parquet(table)
         if self.done(key) is None:
             self.save_checkpoint(key, state)
@@ -236,7 +239,7 @@ class Ledger:
             raise LedgerError(f"{where}: is damaged: delete the folder to train again") from None
 
     def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
-        """Declare a trial finished, then delete what only an unfinished one needs.
+        """Declare a trial finished, and then delete what only an unfinished one needs.
 
         ``outcome`` holds at least ``status``, ``epochs``, ``seconds``, ``parameters``, ``machine``
         and ``history_sha256``; with a true ``state_kept``, for which it needs ``trial`` and
@@ -244,6 +247,8 @@ class Ledger:
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         content = {"key": key, "semantics": SEMANTICS_VERSION, "finished_at": now, **outcome}
+        # In this sequence: a worker killed in between leaves useless files, never a trial that has
+        # neither an outcome nor a checkpoint.
         self.store.write(f"{key}/done.json", _dump(content))
         self.clear(key, state_kept=bool(outcome.get("state_kept")))
 
@@ -256,6 +261,8 @@ class Ledger:
 
     def save_checkpoint(self, key: str, content: bytes) -> None:
         """Write a checkpoint and keep the one before it."""
+        # Moved, not copied: a crash between the two lines leaves the previous one, from which to go
+        # on.
         newest, previous = (f"{key}/{name}" for name in CHECKPOINTS)
         self.store.move(newest, previous)
         self.store.write(newest, content)
@@ -281,7 +288,7 @@ class Ledger:
             return None
 
     def reports(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield those of ``keys`` that are under way, with how far they have come."""
+        """Yield those of ``keys`` that have a report, with how far they had come by then."""
         yield from self._read_each(keys, "progress.json")
 
     def failures(self, keys: Iterable[str]) -> set[str]:
@@ -297,6 +304,8 @@ class Ledger:
     def outcomes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the keys that are finished, with their ``done.json``."""
         for key, outcome in self._read_each(keys, "done.json"):
+            # A folder copied under another name, or an outcome that lacks something, does not
+            # count.
             if outcome.get("key") == key and _is_whole(outcome):
                 yield key, outcome
 
@@ -305,6 +314,7 @@ class Ledger:
         keys = list(keys)
         contents = self.store.read_each(f"{key}/{name}" for key in keys)
         for key, content in zip(keys, contents, strict=True):
+            # A damaged file counts as none: it is named by damaged_outcomes, and its trial redone.
             found = _parse(content) if content is not None else None
             if found is not None:
                 yield key, found
@@ -345,6 +355,7 @@ def _is_whole(outcome: Mapping[str, Any]) -> bool:
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:
+    # Sorted, so that equal contents are equal bytes.
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -354,6 +365,7 @@ def machine() -> str:
 
     cores = os.cpu_count() or 1
     model = platform.processor() or platform.machine()
+    # On Linux platform.processor() is empty or the architecture.
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

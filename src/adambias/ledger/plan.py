@@ -1,4 +1,4 @@
-"""What a sweep would run: the trials of its grids, less what the ledger holds."""
+"""Plan a sweep: the trials of its grids, less those that the ledger has finished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
 LARGE = 10_000
-"""Trials from which a plan is taken for a mistake unless it is confirmed."""
+"""A grid of more trials than this is refused as a likely mistake, unless it is confirmed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class Plan:
     Parameters
     ----------
     grids : dict of list of Job
-        Trials of each grid; one that a grid names twice stands once.
+        Trials of each grid, each once even if its grid names it twice.
     outcomes : dict
         ``done.json`` of the finished trials, by key.
     started : set of str
         Unfinished trials with a checkpoint to go on from.
     extends : dict
-        For trials that only add epochs to a finished one whose state was kept: that one's key.
+        For each trial that adds epochs to a finished one whose state was kept, the key of that one.
     recorded : tuple of dict
         ``done.json`` of every finished trial of the ledger, of these grids or not.
     repeated : int
@@ -44,7 +44,7 @@ class Plan:
     unprepared : tuple of str
         Datasets that are not prepared, so that finished trials on them cannot be recognised.
     damaged : tuple of str
-        One line for each unfinished trial whose ``done.json`` is there and of no use.
+        One line for each unfinished trial that has a ``done.json``, but a damaged one.
     """
 
     grids: Mapping[str, list[Job]]

@@ -1,4 +1,4 @@
-"""What a sweep would run: the trials of its grids, less what the ledger holds."""
+"""Estimate how long trials will take, from the measured speed of finished ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Estimate:
     Parameters
     ----------
     hours : float
-        Sum over the trials whose speed is known, on one slot.
+        Sum over the trials whose speed is known, run one after the other.
     unknown : int
         Trials of a kind never measured.
     machines : tuple of str
@@ -71,8 +71,8 @@ class Rates:
     ) -> Estimate:
         """Estimate the time of ``(kind, images × epochs)`` items on a device.
 
-        A kind that was measured on the other device alone is taken to be as fast; ``machines``
-        says so.
+        A kind that was measured on the other sort of device only is taken to be as fast here, and
+        ``machines`` says so.
         """
         seconds, unknown, machines = 0.0, 0, set()
         for kind, images in work:
@@ -86,7 +86,7 @@ class Rates:
 
 
 def _work_of(measured: Mapping[str, Any]) -> tuple[str, str]:
-    """Return kind and device of a measured speed; one that names none is of a CPU."""
+    """Return kind and device of a measured speed; without a device it was a CPU's."""
     return measured["kind"], measured.get("device", "cpu")
 
 

@@ -1,6 +1,6 @@
 """Named bytes in a folder or in an S3 bucket, written atomically.
 
-The one place that knows where the ledger lies; built on :mod:`pyarrow.fs`.
+Only this module knows whether the ledger is a folder or a bucket; built on :mod:`pyarrow.fs`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Store:
         except (ValueError, OSError, NotImplementedError) as error:
             reason = str(error).replace(text, _shown(text))
             raise LedgerError(f"ADAMBIAS_STORE = {_shown(text)}: {reason}") from None
+        # A file:// URI becomes a plain path, so that one ledger has one name.
         local = isinstance(filesystem, fs.LocalFileSystem)
         return cls(filesystem, root, root if local else text)
 
@@ -95,6 +96,7 @@ class Store:
             yield from map(self._read_if_there, names)
             return
         remaining = iter(names)
+        # In batches: pool.map alone would fetch a whole ledger ahead of its first use.
         with ThreadPoolExecutor(_REQUESTS) as pool:
             while batch := list(itertools.islice(remaining, 8 * _REQUESTS)):
                 yield from pool.map(self._read_if_there, batch)
@@ -132,6 +134,7 @@ class Store:
         except OSError as error:
             if verb == "read" and isinstance(error, FileNotFoundError):
                 raise  # that there is none is an answer
+            # Errors of object stores run over several lines.
             reason = " ".join((error.strerror or str(error)).split())
             raise StoreError(
                 f"ADAMBIAS_STORE = {self.where()}: cannot be {verb} ({reason}): {mend}, or give "
@@ -141,11 +144,14 @@ class Store:
     def _replace(self, name: str, content: bytes) -> None:
         path = Path(self.root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, as a rename is atomic only within one file system; with a random part,
+        # as two workers may write the same file.
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
             with temporary.open("wb") as stream:
                 stream.write(content)
                 stream.flush()
+                # Before the rename: after a power cut the new name may otherwise hold nothing.
                 os.fsync(stream.fileno())
             temporary.replace(path)
         except BaseException:

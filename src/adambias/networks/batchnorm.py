@@ -11,13 +11,14 @@ class BlockBatchNorm(nn.BatchNorm2d):
     """BatchNorm over one block that remembers how many pixels an image has at this depth.
 
     With ``momentum = 1`` its buffers hold the statistics of the last block, from which
-    :class:`adambias.training.trainer.Training` forms those of the whole training set.
+    :class:`PopulationStatistics` forms those of the whole training set.
     """
 
     pixels: int = 1
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise a block of shape (N, C, H, W)."""
+        # Not nn.BatchNorm2d's own forward, which counts batches: an addition per layer and block.
         self.pixels = images.shape[2] * images.shape[3]
         return functional.batch_norm(
             images,
@@ -41,6 +42,7 @@ class PopulationStatistics:
     def __init__(self, model: nn.Module) -> None:
         self._layers = [m for m in model.modules() if isinstance(m, BlockBatchNorm)]
         self._spans = [layer.num_features for layer in self._layers]
+        # One vector for all layers: combining blocks takes a few operations, not a few per layer.
         channels = next(model.parameters()).new_zeros(sum(self._spans))
         self._mean, self._var = channels, torch.ones_like(channels)
         self._total_mean, self._total_var = self._mean, self._var
@@ -58,13 +60,16 @@ class PopulationStatistics:
         """Take in the block of ``images`` images that has just passed the network."""
         if not self._layers:
             return
-        # The buffer holds the unbiased variance of images * pixels values.
+        # torch leaves the unbiased variance of images * pixels values in the buffer; the law of
+        # total variance needs the biased one.
         counts = [images * layer.pixels for layer in self._layers]
         biased = [
             v * (1 - 1 / c) for v, c in zip(self._var.split(self._spans), counts, strict=True)
         ]
         mean, var = self._mean.clone(), torch.cat(biased)
         if self._seen:
+            # In the form of Chan, Golub and LeVeque: sums of squares would cancel where the mean is
+            # large against the deviation.
             share = images / (self._seen + images)
             delta = mean - self._total_mean
             mean = self._total_mean + share * delta

@@ -14,7 +14,7 @@ from adambias.networks.style import Style
 class Block(nn.Module):
     """A residual block; its layers are named and ordered as torchvision's are.
 
-    Not torchvision's own, whose import takes as long as torch's and half as long again.
+    They are not torchvision's own, because importing torchvision takes longer than importing torch.
 
     Parameters
     ----------
@@ -139,12 +139,18 @@ def _stage(
 
 
 def _small_resnet(style: Style, *, blocks: int) -> nn.Module:
-    """Keep PyTorch's initial weights, smaller than torchvision's: a calmer start of training."""
+    """Build a network of 16, 32 and 64 channels with PyTorch's initial weights.
+
+    They are smaller than torchvision's, with which training begins less smoothly.
+    """
     return ResNet(BasicBlock, [blocks] * 3, [16, 32, 64], style)
 
 
 def _deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
-    """Start as torchvision's own networks do, with normal weights of variance 2 / fan-out."""
+    """Build a network of 64 to 512 channels with torchvision's initial weights.
+
+    They are normal, with variance 2 / fan-out.
+    """
     model = ResNet(block, depths, [64, 128, 256, 512], style)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Stage ``bilinear``: the law checked on small losses, and the tables of figures 1 to 3."""
+"""Stage ``bilinear``: the law checked on small losses, and the data of figures 1 to 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``netflow``: the law on a real network, flattened to one vector, in float64."""
+"""Stage ``netflow``: the law checked on a small network, as a function of one float64 vector."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How much of what memory does to a network's training the law predicts, and where it fails.
+"""Stage ``network_correction``: where the law predicts what memory does to a network's steps.
 
-:mod:`adambias.training.correction` measures it at one epoch; here it is charted over networks and
-hyperparameters, from a smooth network in small steps, where the first order in h is exact, to the
-sweeps' settings.
+:mod:`adambias.training.correction` compares prediction and step at one epoch. Here this is done for
+many networks and hyperparameters, from a smooth network with small steps, where the first-order law
+is exact, to the settings of the sweeps.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _first(data: Dataset, images: int) -> Dataset:
 
 
 def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:
-    """Train, and return what was measured on the way, but for epoch 0."""
+    """Train, and return what was measured on the way, without epoch 0, which has no memory yet."""
     fields = {name: getattr(trial, name) for name in FIELDS}
     training = Training(trial, data)
     return [

@@ -1,4 +1,4 @@
-"""Stage ``bilinear``: the law checked on small losses, and the tables of figures 1 to 3."""
+"""The paper's Table 1 computed from the law: which norm Adam penalises, for which epsilon."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def table1_markdown(cells: list[dict[str, Any]]) -> str:
     head = ["", *(f"ε {name} ({value:g})" for name, value in epsilons)]
     rows = []
     for beta1, beta2 in pairs:
-        order = "≥" if beta1 >= beta2 else "<"
+        relation = "≥" if beta1 >= beta2 else "<"
         row = [c for c in cells if (c["beta1"], c["beta2"]) == (beta1, beta2)]
-        rows.append([f"β {order} ρ ({beta1:g}, {beta2:g})", *(_WORDS[c["penalised"]] for c in row)])
+        rows.append(
+            [f"β {relation} ρ ({beta1:g}, {beta2:g})", *(_WORDS[c["penalised"]] for c in row)]
+        )
     return markdown_table(head, rows)

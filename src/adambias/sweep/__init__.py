@@ -1,1 +1,1 @@
-"""Sweeps: run what a plan leaves to do, here or on Ray, and tell the truth about how it ended."""
+"""Sweeps: train the trials that a plan lacks, here or on Ray, and say how it ended."""

@@ -1,4 +1,7 @@
-"""What a sweep hands to a worker; needs neither torch nor Ray, so that the driver starts fast."""
+"""What a worker is handed: a trial and all that it needs to train it.
+
+Imports neither torch nor Ray, so that the driver starts fast.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from adambias.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Assignment:
     """All that a worker needs to run a trial, anywhere.
 
     Parameters
@@ -58,7 +61,7 @@ def reason_of(error: BaseException | str) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def write_failure(order: Order, error: Exception) -> None:
+def write_failure(assignment: Assignment, error: Exception) -> None:
     """Write the trace of a failing trial to ``error.txt`` in its folder.
 
     Raises
@@ -66,7 +69,8 @@ def write_failure(order: Order, error: Exception) -> None:
     OSError
         If the ledger cannot be written.
     """
+    # One of ours says in a line what to mend; of any other, the trace is what helps.
     expected = isinstance(error, AdambiasError)
     lines = [str(error) + "\n"] if expected else traceback.format_exception(error)
     content = "".join(lines).encode()
-    Ledger.open(order.store).store.write(f"{order.job.key}/error.txt", content)
+    Ledger.open(assignment.store).store.write(f"{assignment.job.key}/error.txt", content)

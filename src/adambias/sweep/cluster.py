@@ -1,4 +1,4 @@
-"""Orders on Ray Tune: Tune schedules and restarts, the ledger remembers."""
+"""Join a Ray cluster, or start Ray here, and refuse in seconds what it could never run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
@@ -20,10 +20,6 @@ import adambias
 from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
-
-if TYPE_CHECKING:
-    pass
-
 
 ANSWER_SECONDS = 5.0
 """Most seconds that the head of a cluster takes to answer for the first time."""
@@ -56,15 +52,18 @@ def _there() -> str:
 @contextlib.contextmanager
 def connection(say: Callable[[str], None]) -> Iterator[None]:
     """Join or start Ray; one that runs already in this process is used and left."""
-    # The board and error.txt tell of failures; Tune would show each one's trace besides.
+    # SweepProgress and error.txt tell of failures; Tune would print each one's trace as well.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    # RAY_ADDRESS=local and none at all both mean a Ray of our own.
     address = None if address == "local" else address
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
+        # "local", because ray.init by itself joins a Ray that it finds here (R:_private/worker.py);
+        # no dashboard, because nothing here uses it.
         settings |= {"include_dashboard": False, "address": "local"}
     elif address != "auto":
         _refuse_unreachable(address)
@@ -82,12 +81,13 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Raise in seconds, where Ray would try for a quarter of an hour, if nothing listens there."""
+    """Raise within seconds if nothing listens there; Ray would try for a quarter of an hour."""
     parts = urlsplit(f"//{address}")
     try:
         port = parts.port
-    except ValueError:
+    except ValueError:  # no number, or none that a port can have
         port = None
+    # Tune "may not work as expected" through a client connection, Ray's documentation says.
     if "://" in address or parts.hostname is None or port is None:
         raise SweepError(
             f"RAY_ADDRESS = {address}: must be host:port of the cluster's head, auto or local; a "
@@ -113,9 +113,10 @@ def _no_ray(address: str | None, reason: str) -> str:
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Keep what SIGTERM does: Ray's own handler would end the driver without a word."""
+    """Keep the present handler of SIGTERM: with Ray's own the driver would end without a word."""
     before = signal.getsignal(signal.SIGTERM)
     yield
+    # Only a process's main thread may set a handler.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 
@@ -129,6 +130,9 @@ def preflight(request: dict[str, float], store: str) -> None:
         Naming the setting or the node, and the mend.
     """
     nodes = [node for node in ray.nodes() if node["Alive"]]
+    # One node has to have all that a trial asks for: a sum over nodes, or the largest of each, says
+    # nothing. Without this check Tune waits for ever
+    # (R:tune/execution/insufficient_resources_manager.py).
     fitting = nodes
     for name, amount in request.items():
         largest = max((node["Resources"].get(name, 0.0) for node in fitting), default=0.0)
@@ -139,6 +143,7 @@ def preflight(request: dict[str, float], store: str) -> None:
                 f"more than {largest:g} {name} (beside what else a trial asks for): ask for less, "
                 "or join a larger cluster"
             )
+    # A folder may exist on every node and yet be another one on each: only a file tells.
     if len(nodes) > 1:
         ledger, probe = Ledger.open(store), f".probe-{uuid.uuid4().hex[:8]}"
         ledger.store.write(probe, b"probe")
@@ -149,8 +154,11 @@ def preflight(request: dict[str, float], store: str) -> None:
 
 
 def _check_nodes(nodes: list[dict[str, Any]], ledger: Ledger, probe: str) -> None:
+    # All nodes are asked before the first answer is awaited, so that a slow one costs its time
+    # once.
     checks = []
     for node in nodes:
+        # Hard affinity: the task fails if the node is gone, rather than answering for another.
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         check = _check_node.options(scheduling_strategy=there).remote(ledger.store.uri, probe)
         checks.append((node["NodeManagerHostname"], check))
@@ -175,7 +183,7 @@ def _check_nodes(nodes: list[dict[str, Any]], ledger: Ledger, probe: str) -> Non
             )
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0)  # so that a node whose cores are all taken still answers
 def _check_node(store: str, probe: str) -> tuple[str, int, str]:
     """Return this node's version and semantics, and what keeps it from the ledger, if anything.
 

@@ -1,4 +1,4 @@
-"""Run what a plan leaves to do, and tell the truth about how it ended."""
+"""Run assignments one after the other in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ import contextlib
 
 from adambias.config import Resources
 from adambias.core.errors import StoreError
-from adambias.sweep.assignment import Order, reason_of, write_failure
-from adambias.sweep.progress import Board
+from adambias.sweep.assignment import Assignment, reason_of, write_failure
+from adambias.sweep.progress import SweepProgress
 
 
-def run_inline(orders: list[Order], resources: Resources, board: Board) -> None:
-    """Run the orders one after the other in this process.
+def run_inline(
+    assignments: list[Assignment], resources: Resources, progress: SweepProgress
+) -> None:
+    """Run the assignments one after the other in this process.
 
-    A failing trial is written down and the next one tried, until the error budget is spent. An
-    interruption may fall into the middle of a step, so the trial goes on from the checkpoint
-    written before it.
+    A failing trial is written down and the next one tried, until the error budget is spent. A
+    trial that is interrupted goes on later from its last checkpoint.
 
     Raises
     ------
     StoreError
         If the ledger cannot be read or written.
     """
-    for order in orders:
-        if board.has_failed(resources.error_budget):
+    for assignment in assignments:
+        if progress.has_failed(resources.error_budget):
             return
-        board.start(order.job.key)
+        progress.start(assignment.job.key)
         try:
-            _run_here(order, board)
+            _run_here(assignment, progress)
         except StoreError:
-            raise
+            raise  # without a ledger no other trial can succeed either
         except Exception as error:
-            write_failure(order, error)
-            board.fail(order.job.key, f"{type(error).__name__}: {reason_of(error)}")
+            write_failure(assignment, error)
+            progress.fail(assignment.job.key, f"{type(error).__name__}: {reason_of(error)}")
 
 
-def _run_here(order: Order, board: Board) -> None:
-    from adambias.sweep.worker import TrialRun
+def _run_here(assignment: Assignment, progress: SweepProgress) -> None:
+    # Imports torch, which a sweep with nothing left to do never needs.
+    from adambias.sweep.worker import ActiveTrial
 
-    with contextlib.closing(TrialRun(order)) as run:
-        while (progress := run.advance(seconds=5.0))["status"] == "running":
-            board.update(order.job.key, progress)
-        board.update(order.job.key, progress)
+    # Closing saves nothing: Ctrl-C may fall into the middle of a step, whose half-made state must
+    # not become a checkpoint.
+    with contextlib.closing(ActiveTrial(assignment)) as trial:
+        while (report := trial.advance(seconds=5.0))["status"] == "running":
+            progress.update(assignment.job.key, report)
+        progress.update(assignment.job.key, report)

@@ -1,4 +1,8 @@
-"""Orders on Ray Tune: Tune schedules and restarts, the ledger remembers."""
+"""Run assignments on Ray Tune: Tune schedules and restarts, the ledger remembers.
+
+Tune is never asked to restore a sweep: it cannot extend a grid (R:tune/tuner.py ``restore``), and
+the ledger says what is left to do. ``R:`` stands for the source of Ray 2.60.
+"""
 
 from __future__ import annotations
 
@@ -16,44 +20,56 @@ from ray import tune
 
 from adambias.config import Resources
 from adambias.ledger.store import Store
-from adambias.sweep.assignment import Order, reason_of, write_failure
+from adambias.sweep.assignment import Assignment, reason_of, write_failure
 from adambias.sweep.cluster import connection, demand, preflight
-from adambias.sweep.progress import Board
+from adambias.sweep.progress import SweepProgress
 
 if TYPE_CHECKING:
-    from adambias.sweep.worker import TrialRun
+    from adambias.sweep.worker import ActiveTrial
 
-
+# Tune would write each result as CSV, JSON and TensorBoard too (R:tune/utils/callback.py).
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+# With Tune's handler, Tuner.fit returns normally on SIGINT (R:tune/tune.py:215-244), and DVC would
+# take an interrupted sweep for a finished stage.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+# Snapshots for a restoration that is never used; one an hour shows that this driver lives.
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+# The older output, which verbose=0 silences: SweepProgress shows what runs.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Workers would change into the trial's folder (R:tune/trainable/trainable.py:676), where a relative
+# ledger or data folder is another one.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+# A trial without a GPU leaves CUDA_VISIBLE_DEVICES as it is (R:_private/utils.py) and stays on the
+# CPU by itself, because its assignment says so.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Started by `uv run`, Ray would ship the working folder and run uv again on each worker.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 REPORT_SECONDS = 10.0
 """Seconds a trial trains between two reports to the driver."""
 WAIT_SECONDS = 60.0
-"""Seconds without a running trial after which the wait is told, and told again."""
+"""Seconds between two lines that say that no trial has a worker."""
 SCRATCH_SECONDS = 7 * 86400.0
-"""Age from which Tune's own files of a sweep have no sweep any more."""
+"""Age at which Tune's own files are those of a driver that was killed."""
 PAUSE_SECONDS = 5.0
 """Seconds that a lost store or GPU is given to come back before the trial is tried again."""
 
 
 class TrainTrial(tune.Trainable):
-    """One order as Tune sees it; a worker process serves many in turn."""
+    """One assignment as Tune sees it; a worker process trains many, one after the other."""
 
-    def setup(self, config: dict[str, Any], orders: dict[str, Order] | None = None) -> None:
-        """Take the order with the key ``config`` names; nothing is read or written yet."""
-        if orders is not None:
-            self._orders = orders
-        self._order = self._orders[config["key"]]
-        self._run: TrialRun | None = None
+    def setup(
+        self, config: dict[str, Any], assignments: dict[str, Assignment] | None = None
+    ) -> None:
+        """Take the assignment with the key ``config`` names; nothing is read or written yet."""
+        if assignments is not None:
+            self._assignments = assignments
+        self._assignment = self._assignments[config["key"]]
+        self._active: ActiveTrial | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next order in the same process."""
+        """Take the next assignment in the same process."""
+        # A new process for each trial costs 4 s, this 0.2 s: torch stays imported, the data loaded.
         self.cleanup()
         self.setup(new_config)
         return True
@@ -61,57 +77,67 @@ class TrainTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train for some seconds.
 
-        A lost store or GPU raises, and Tune starts the trial again in another process; any other
+        A lost store or GPU raises, and Tune starts the trial again in another process. Any other
         error would come again, so it is written down and ends the trial.
         """
+        # Here, not above: this module is imported by the driver, which needs no torch.
         import torch
 
-        from adambias.sweep.worker import TrialRun
+        from adambias.sweep.worker import ActiveTrial
 
         try:
-            if self._run is None:
-                self._run = TrialRun(self._order)
-            progress = self._run.advance(REPORT_SECONDS)
+            if self._active is None:
+                self._active = ActiveTrial(self._assignment)
+            report = self._active.advance(REPORT_SECONDS)
         except (OSError, torch.AcceleratorError) as error:
+            # The lost ledger is where the failure would be written.
             with contextlib.suppress(OSError):
-                write_failure(self._order, error)
+                write_failure(self._assignment, error)
+            # Backoff: without it all retries are spent within the second that a store is away.
             time.sleep(PAUSE_SECONDS)
             raise
         except Exception as error:
-            write_failure(self._order, error)
+            write_failure(self._assignment, error)
+            # A result, not an exception: Tune would retry that, max_failures times.
             reason = f"{type(error).__name__}: {reason_of(error)}"
             return {"done": True, "status": "failed", "reason": reason}
-        return {**progress, "done": progress["status"] != "running"}
+        return {**report, "done": report["status"] != "running"}
 
     def cleanup(self) -> None:
-        """Let the trial go."""
-        if self._run is not None:
-            self._run.close()
-            self._run = None
+        """Close the trial; Tune calls it at the end, :meth:`reset_config` before the next one."""
+        if self._active is not None:
+            self._active.close()
+            self._active = None
 
 
 class _StaysHere:
-    """Tune pickles what it is given for a restoration that is never used: leave the board out."""
+    """Pickled empty: Tune pickles what it is given, for a restoration that is never used.
+
+    What :class:`SweepProgress` holds, a lock and a terminal, cannot be pickled.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class _Reports(_StaysHere, tune.Callback):
-    """Brings Tune's events to the board."""
+    """Brings Tune's events to :class:`SweepProgress`."""
 
-    def __init__(self, board: Board) -> None:
-        self._board, self._heard = board, time.monotonic()
+    def __init__(self, progress: SweepProgress) -> None:
+        self._progress, self._heard = progress, time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._heard < WAIT_SECONDS:
             return
         self._heard = time.monotonic()
+        # Worth a wait: what no node could ever run has been refused by preflight.
         if not any(trial.status == "RUNNING" for trial in trials):
-            self._board.say("no trial has a worker: Ray starts one, or waits for a node with room")
+            self._progress.say(
+                "no trial has a worker: Ray starts one, or waits for a node with room"
+            )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.start(_key(trial))
+        self._progress.start(_key(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -119,37 +145,41 @@ class _Reports(_StaysHere, tune.Callback):
         self._take(trial, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        # The last result may have been reported already: what comes twice counts once.
         self._take(trial, trial.last_result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.lost(_key(trial), _reason(trial))
+        self._progress.lost(_key(trial), _reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.fail(_key(trial), _reason(trial))
+        self._progress.fail(_key(trial), _reason(trial))
 
     def _take(self, trial: Any, result: dict[str, Any]) -> None:
         self._heard = time.monotonic()
+        # A trial that never reported completes with a result of Tune's own, without a status.
         if result.get("status") == "failed":
-            self._board.fail(_key(trial), result["reason"])
+            self._progress.fail(_key(trial), result["reason"])
         elif "status" in result:
-            self._board.update(_key(trial), result)
+            self._progress.update(_key(trial), result)
 
 
 class _ErrorBudget(_StaysHere, tune.Stopper):
-    """Stops everything once too many trials have failed."""
+    """Stops the sweep once too many trials have failed."""
 
-    def __init__(self, board: Board, budget: int) -> None:
-        self._board, self._budget = board, budget
+    def __init__(self, progress: SweepProgress, budget: int) -> None:
+        self._progress, self._budget = progress, budget
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._board.has_failed(self._budget)
+        return self._progress.has_failed(self._budget)
 
 
-def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
-    """Run the orders on Ray Tune.
+def run_on_ray(
+    assignments: list[Assignment], resources: Resources, progress: SweepProgress
+) -> None:
+    """Run the assignments on Ray Tune.
 
     Joins the cluster that ``RAY_ADDRESS`` names, else starts Ray on this machine.
 
@@ -159,13 +189,17 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
         If there is no cluster there, it can never run a trial, or a node lacks the ledger or
         this version.
     """
-    with connection(board.say), _scratch(orders[0].store) as scratch:
+    with connection(progress.say), _scratch(assignments[0].store) as scratch:
         request = demand(resources)
-        preflight(request, orders[0].store)
-        trainable = tune.with_parameters(TrainTrial, orders={o.job.key: o for o in orders})
+        preflight(request, assignments[0].store)
+        # Put into Ray's object store once, from where every worker takes them.
+        by_key = {each.job.key: each for each in assignments}
+        trainable = tune.with_parameters(TrainTrial, assignments=by_key)
         tuner = tune.Tuner(
+            # Trials ask for whole or parts of GPUs by Ray's count alone: nothing keeps them apart.
             tune.with_resources(trainable, {"cpu": request["CPU"], "gpu": request["GPU"]}),
-            param_space={"key": tune.grid_search([order.job.key for order in orders])},
+            # Keys only: Tune writes a trial's config into every result and snapshot.
+            param_space={"key": tune.grid_search([each.job.key for each in assignments])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
@@ -173,15 +207,19 @@ def run_on_ray(orders: list[Order], resources: Resources, board: Board) -> None:
                 trial_dirname_creator=_key,
             ),
             run_config=tune.RunConfig(
+                # A fresh name each time: what an earlier sweep left under it is not for this one.
                 name=f"sweep-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[_Reports(board)],
-                stop=_ErrorBudget(board, resources.error_budget),
+                callbacks=[_Reports(progress)],
+                stop=_ErrorBudget(progress, resources.error_budget),
+                # The trial writes its own checkpoints, into the ledger.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.retries),
                 verbose=0,
             ),
         )
+        # fit does not raise for failed trials (R:tune/impl/tuner_internal.py:616). The caller asks
+        # the ledger which trials are finished, and exits accordingly.
         tuner.fit()
 
 
@@ -197,25 +235,31 @@ def _reason(trial: Any) -> str:
 @contextlib.contextmanager
 def _scratch(store: str) -> Iterator[str]:
     """Give Tune a place for its own files that every node can reach, and clear it afterwards."""
+    # Tune refuses a folder of the head alone as soon as there is a second node (ray#37177).
     single = len([node for node in ray.nodes() if node["Alive"]]) == 1
     here = "://" not in store and single
     place = Store.open(tempfile.gettempdir() if here else store)
     parent, prefix = ("", "adambias-tune-") if here else (".tune", "")
     _clear_scratch(place, parent, prefix)
+    # The store's URI may end in options, "?endpoint_override=...", which follow the folder's name.
     name = f"{parent}/{prefix}{uuid.uuid4().hex[:8]}".lstrip("/")
     base, _, query = place.uri.partition("?")
     if "://" not in place.uri:
+        # A temporary folder is shared with other users of the machine.
         Path(base, name).mkdir(parents=True, mode=0o700)
     try:
         yield f"{base}/{name}" + (f"?{query}" if query else "")
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what cannot be cleared now is, by a later sweep
             place.delete_folder(name)
 
 
 def _clear_scratch(place: Store, parent: str, prefix: str) -> None:
-    """Delete what drivers that were killed have left; a living one writes there every hour."""
+    """Delete what drivers that were killed have left.
+
+    One that lives has written there within the hour (``TUNE_GLOBAL_CHECKPOINT_S``).
+    """
     for name in place.folders(parent):
-        with contextlib.suppress(OSError):  # of another user
+        with contextlib.suppress(OSError):  # it may be another user's
             if name.startswith(prefix) and place.age(f"{parent}/{name}") > SCRATCH_SECONDS:
                 place.delete_folder(f"{parent}/{name}")

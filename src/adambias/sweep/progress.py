@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""The progress of a sweep, shown while it runs: a table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LINE_SECONDS = 15.0
 """Seconds between two plain lines."""
 
 
-class Board:
-    """Progress of a sweep, counted from the trials' reports.
+class SweepProgress:
+    """What a sweep has done and has left, counted from the reports of its trials.
 
     Parameters
     ----------
@@ -29,12 +29,13 @@ class Board:
     title : str
         Names the sweep.
     ahead : collection of str
-        Keys of trials that are trained ahead for other sweeps; they do not decide how this ends.
+        Keys of trials that are trained ahead for other sweeps; whether these finish does not decide
+        how this sweep ends.
 
     Attributes
     ----------
     failed : dict of str
-        Why each trial that will not be tried again failed, by key, the first to fail first.
+        Why each trial failed that will not be tried again, by key, in the sequence of failing.
     """
 
     def __init__(self, plan: Plan, title: str, ahead: Collection[str] = ()) -> None:
@@ -47,6 +48,7 @@ class Board:
         self._began = self._training_since = self._last_line = time.monotonic()
         self._any_started = False
         self._ahead = frozenset(ahead)
+        # Tune's callbacks write while the live table, in a thread of its own, reads.
         self._lock = threading.Lock()
         self._live: Live | None = None
         self._without_gpu: set[str] = set()
@@ -89,31 +91,35 @@ class Board:
             print(line, file=sys.stderr, flush=True)
 
     def start(self, key: str) -> None:
-        """Take note that a worker has begun with a trial."""
+        """Record that a worker has begun a trial."""
         with self._lock:
+            # Speed is measured from here on: Ray takes 10 s to start, in which nothing trains.
             if not self._any_started:
                 self._any_started, self._training_since = True, time.monotonic()
             if key in self._left:
                 self._running.setdefault(key, None)
 
-    def update(self, key: str, progress: Mapping[str, Any]) -> None:
-        """Take a trial's progress, as :meth:`adambias.sweep.worker.TrialRun.advance` returns it."""
+    def update(self, key: str, report: Mapping[str, Any]) -> None:
+        """Take a trial's report, from :meth:`adambias.sweep.worker.ActiveTrial.advance`."""
         with self._lock:
+            # A report may come twice (a result and a completion), or from a trial that failed
+            # since.
             if key not in self._left:
                 return
             before = self._running.get(key)
-            start = progress["first_epoch"] if before is None else before
-            self._epochs_done += progress["epoch"] - start
-            self._running[key] = progress["epoch"]
-            if progress["status"] == "running":
-                self._left[key] = progress["epochs"] - progress["epoch"]
+            # Epochs of an earlier run, before its checkpoint, were not trained now.
+            start = report["first_epoch"] if before is None else before
+            self._epochs_done += report["epoch"] - start
+            self._running[key] = report["epoch"]
+            if report["status"] == "running":
+                self._left[key] = report["epochs"] - report["epoch"]
             else:
                 del self._left[key], self._running[key]
-                self._finished += progress["status"] == "finished"
-                self._diverged += progress["status"] == "diverged"
-        if progress["lacks_gpu"] and progress["host"] not in self._without_gpu:
-            self._without_gpu.add(progress["host"])
-            self.say(f"{progress['host']}: torch finds no GPU there, its trials train on the CPU")
+                self._finished += report["status"] == "finished"
+                self._diverged += report["status"] == "diverged"
+        if report["lacks_gpu"] and report["host"] not in self._without_gpu:
+            self._without_gpu.add(report["host"])
+            self.say(f"{report['host']}: torch finds no GPU there, its trials train on the CPU")
         self._tick()
 
     def fail(self, key: str, reason: str) -> None:
@@ -128,8 +134,8 @@ class Board:
     def has_failed(self, budget: int) -> bool:
         """Tell whether too many trials have failed for the sweep to go on.
 
-        ``budget`` is borne by the sweep's own trials and again by those trained ahead; the latter
-        end nothing while a trial of its own is left.
+        There are two failure budgets of this size: one for the sweep's own trials, one for trials
+        that are run ahead. The second stops the sweep only once its own trials are done.
         """
         with self._lock:
             own = self.failed.keys() - self._ahead
@@ -139,7 +145,7 @@ class Board:
             )
 
     def lost(self, key: str, reason: str) -> None:
-        """Take note that a trial lost its worker or its store and starts again."""
+        """Record that a trial lost its worker or its store and will be tried again."""
         with self._lock:
             self._running.pop(key, None)
         self.say(f"trial {key} goes on from its last checkpoint: {reason}")

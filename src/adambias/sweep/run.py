@@ -1,4 +1,4 @@
-"""Run what a plan leaves to do, and tell the truth about how it ended."""
+"""Run a sweep: plan it, let an executor train what is left, and say how it ended."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from adambias.core.errors import SweepError
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan, make_plan
-from adambias.sweep.assignment import Order
+from adambias.sweep.assignment import Assignment
 from adambias.sweep.inline import run_inline
-from adambias.sweep.progress import Board
+from adambias.sweep.progress import SweepProgress
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
 
 
 class Execute(Protocol):
-    """An executor: runs orders, reports to the board, raises only if it cannot go on."""
+    """An executor: trains assignments and reports them; raises only if it cannot go on."""
 
-    def __call__(self, orders: list[Order], resources: Resources, board: Board) -> None:
-        """Run every order."""
+    def __call__(
+        self, assignments: list[Assignment], resources: Resources, progress: SweepProgress
+    ) -> None:
+        """Run every assignment."""
 
 
 def run(
@@ -77,9 +79,13 @@ def run(
         own = {job.key for job in plan.jobs}
         others = [name for name in ahead if name not in names]
         if others:
+            # Only when this grid has something to run anyway: a start of Ray costs seconds, and a
+            # stage with nothing to do should end at once.
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
         failed = _run_plan(params, plan, own, ledger, executor, track)
+        # Asked anew, of the ledger alone: neither Tune's word nor our own counts say what is
+        # finished.
         plan = make_plan(params, names, ledger, confirmed=True)
         _refuse_unfinished(plan, ledger, failed)
     elif track:
@@ -101,17 +107,23 @@ def _run_plan(
             stack.enter_context(_mirror(ledger, params, plan, plan.grids))
         title = f"{params.name}: {', '.join(plan.grids)}"
         ahead = {job.key for job in plan.pending} - own
-        board = stack.enter_context(Board(plan, title, ahead))
-        orders = sorted(_orders(params, plan, ledger), key=lambda order: order.job.key in ahead)
+        progress = stack.enter_context(SweepProgress(plan, title, ahead))
+        # Tune starts trials in the sequence given: those that this sweep is judged by come first.
+        assignments = sorted(
+            _assignments(params, plan, ledger), key=lambda assignment: assignment.job.key in ahead
+        )
         try:
-            _executor(executor)(orders, params.scale.resources, board)
+            _executor(executor)(assignments, params.scale.resources, progress)
         finally:
-            _end_reports(ledger, board.running)
-    return board.failed
+            _end_reports(ledger, progress.running)
+    return progress.failed
 
 
 def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
-    """Age the reports of trials that run no longer, so that nobody takes them for running."""
+    """Age the reports of trials that run no longer, so that ``status`` does not call them running.
+
+    Without it they would count as running for another minute.
+    """
     with contextlib.suppress(OSError):
         for key, report in ledger.reports(keys):
             ledger.save_progress(key, report | {"updated": 0.0})
@@ -125,12 +137,12 @@ def _executor(name: Executor) -> Execute:
     return run_on_ray
 
 
-def _orders(params: Params, plan: Plan, ledger: Ledger) -> list[Order]:
+def _assignments(params: Params, plan: Plan, ledger: Ledger) -> list[Assignment]:
     from adambias.core.provenance import git_state
 
     resources, git = params.scale.resources, git_state(params.root)
     return [
-        Order(
+        Assignment(
             job=job,
             store=ledger.store.uri,
             data_root=str(params.data_root),
@@ -147,7 +159,10 @@ def _orders(params: Params, plan: Plan, ledger: Ledger) -> list[Order]:
 
 
 def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
-    """Raise unless every trial is finished; show the trace of the first that failed."""
+    """Raise unless every trial is finished; log the trace of the first that failed.
+
+    The exit code is all that DVC goes by: this makes a sweep that is not finished a failed stage.
+    """
     keys = {job.key for job in plan.jobs}
     own = {key: reason for key, reason in failed.items() if key in keys}
     if len(failed) > len(own):
@@ -179,7 +194,7 @@ def _mirror(
 
 
 def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
-    """Bring MLflow up to date if it missed something; costs nothing if it did not."""
+    """Bring MLflow up to date if it missed something; idempotent, and free if it did not."""
     from adambias import tracking
 
     uri = tracking.tracking_uri(params.root)
@@ -195,11 +210,12 @@ def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Make SIGTERM, by which clusters preempt, end the sweep as Ctrl-C does."""
+    """Make SIGTERM end the sweep as Ctrl-C does: with it clusters announce a preemption."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    # Python lets only the main thread set handlers; tests and notebooks may call from another.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

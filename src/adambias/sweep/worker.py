@@ -1,7 +1,7 @@
-"""One trial of the ledger under way: resume it, train it, write it down.
+"""Train one trial of the ledger: resume it, advance it, save it, finish it.
 
 Knows the ledger and the trainer, and nothing of Ray: every executor drives trials through
-:class:`TrialRun`.
+:class:`ActiveTrial`.
 """
 
 from __future__ import annotations
@@ -29,48 +29,50 @@ from adambias.data.dataset import Dataset, load_dataset
 from adambias.ledger.job import Job, own_sources
 from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.speed import kind_of
-from adambias.sweep.assignment import Order
+from adambias.sweep.assignment import Assignment
 from adambias.training import checkpoint
 from adambias.training.trainer import Training, train
 
 logger = logging.getLogger("adambias")
 Result = TypeVar("Result")
 PAUSES = (1.0, 5.0)
-"""Seconds that a ledger is given to come back before what failed is tried again."""
+"""Backoff between retries: seconds before the second and the third attempt at the ledger."""
 
 
-class TrialRun:
-    """A trial under way.
+class ActiveTrial:
+    """A trial that a worker trains.
 
     Parameters
     ----------
-    order : Order
-        What to run.
+    assignment : Assignment
+        The trial, and how to train it.
     """
 
-    def __init__(self, order: Order) -> None:
-        self.order, self.job = order, order.job
-        torch.set_num_threads(order.threads)
-        self.ledger = Ledger.open(order.store)
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment, self.job = assignment, assignment.job
+        torch.set_num_threads(assignment.threads)
+        self.ledger = Ledger.open(assignment.store)
         self.ledger.open_trial(self.job)
+        # The error of an earlier attempt, which status would show as this one's.
         self.ledger.store.delete([f"{self.job.key}/error.txt"])
         self.log = _Log(self.ledger, self.job.key)
         try:
             self._begin()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the log is written, and its handler taken off
             self.close()
             raise
 
     def _begin(self) -> None:
-        self.device = "cuda" if self.order.gpu and torch.cuda.is_available() else "cpu"
+        self.device = "cuda" if self.assignment.gpu and torch.cuda.is_available() else "cpu"
         self.log.say(f"{self.job.trial} on {machine()}, {self.device}, process {os.getpid()}")
-        self.data = _dataset(self.order)
+        self.data = _dataset(self.assignment)
         state, source = self._state()
         self.training: Training = train(self.job.trial, self.data, state=state, device=self.device)
+        # After train: a rule that cannot be imported here has raised its own error by then.
         _refuse_other_code(self.job)
         self._began = self._saved = time.monotonic()
         self._first_epoch = self.training.next_epoch
-        self.ledger.save_progress(self.job.key, self.progress())
+        self.ledger.save_progress(self.job.key, self.report())
         if source:
             self.log.say(f"goes on from {source} at epoch {self.training.next_epoch}")
         self.log.flush()
@@ -91,37 +93,41 @@ class TrialRun:
         OSError
             If the ledger cannot be written for some seconds; nothing finished is lost.
         """
+        # Two drivers may race for a trial, or a lost node come back: the first to finish has it.
         if (outcome := self._insist(self._finished_elsewhere)) is not None:
+            # Files that this worker wrote after the other had cleared the folder.
             with contextlib.suppress(OSError):
                 self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
-            return self.progress() | {"epoch": outcome["epochs"], "status": outcome["status"]}
+            return self.report() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         end = time.monotonic() + seconds
         while time.monotonic() < end and next(self.training, None) is not None:
-            if time.monotonic() - self._saved >= self.order.checkpoint_seconds:
+            if time.monotonic() - self._saved >= self.assignment.checkpoint_seconds:
                 self._insist(self.save)
         if self.training.status == "running":
-            self._report()
+            self._write_report()
+        # Looked at again: training took long, and a finished history is not written over.
         elif self._insist(self._finished_elsewhere) is None:
             self._insist(self._finish)
-        return self.progress()
+        return self.report()
 
     def _insist(self, work: Callable[[], Result]) -> Result:
-        """Try again for some seconds: an error would cost what has been trained since a save."""
+        """Retry with backoff: failing here would lose all epochs since the last checkpoint."""
         for pause in PAUSES:
             try:
                 return work()
             except OSError as error:
                 self.log.say(f"{error}; tried again in {pause:g} s")
                 time.sleep(pause)
-        return work()
+        return work()  # the last attempt: its error is for Tune, which starts the trial elsewhere
 
-    def _report(self) -> None:
-        """Tell how far the trial is; only ``status`` reads it, so it is not worth an error."""
+    def _write_report(self) -> None:
+        """Write how far the trial is; only ``status`` reads it, so a failure is ignored."""
         with contextlib.suppress(OSError):
-            self.ledger.save_progress(self.job.key, self.progress())
+            self.ledger.save_progress(self.job.key, self.report())
 
     def _finished_elsewhere(self) -> dict[str, Any] | None:
-        """Return what another driver's worker, which was faster, has written."""
+        """Return the outcome that a faster worker of another driver has written, or None."""
+        # Finished but damaged is what two workers leave that finish at once: this one goes on.
         outcome = self.ledger.done(self.job.key)
         whole = outcome is not None and self.ledger.damaged(self.job.key) is None
         return outcome if whole else None
@@ -131,10 +137,10 @@ class TrialRun:
         self._saved = time.monotonic()
         state = checkpoint.dumps(self.training.state_dict())
         self.ledger.save_unfinished(self.job.key, state, self.training.history())
-        self._report()
+        self._write_report()
         self.log.flush()
 
-    def progress(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Return how far the trial is; see :meth:`advance`."""
         epochs = self.training.next_epoch - self._first_epoch
         elapsed = time.monotonic() - self._began
@@ -144,27 +150,29 @@ class TrialRun:
             "epochs": self.job.trial.epochs,
             "status": self.training.status,
             "seconds_per_epoch": elapsed / epochs if epochs else None,
+            # By the wall clock: status compares it with its own, from another node.
             "updated": time.time(),
             "host": socket.gethostname(),
-            "lacks_gpu": self.order.gpu and self.device == "cpu",
+            "lacks_gpu": self.assignment.gpu and self.device == "cpu",
         }
 
     def _state(self) -> tuple[dict[str, Any] | None, str]:
         """Return the state to go on from and where it was found."""
+        # A finished, shorter training keeps one state, its last; an unfinished trial may have two.
         sources = [(self.job.key, *found) for found in self.ledger.checkpoints(self.job.key)]
-        if not sources and self.order.extends:
-            first = next(self.ledger.checkpoints(self.order.extends), None)
-            sources = [(self.order.extends, *first)] if first else []
+        if not sources and self.assignment.extends:
+            first = next(self.ledger.checkpoints(self.assignment.extends), None)
+            sources = [(self.assignment.extends, *first)] if first else []
         for key, name, content in sources:
             try:
                 return checkpoint.loads(content, trial=self.job.trial), f"{key}/{name}"
-            except CheckpointError as error:
+            except CheckpointError as error:  # fallback: the one before, or from the start
                 self.log.say(f"{key}/{name}: {error}; the one before it is used, if any")
         return None, ""
 
     def _finish(self) -> None:
         history = self.training.history()
-        if self.order.keep_state and self.training.status == "finished":
+        if self.assignment.keep_state and self.training.status == "finished":
             state = self.training.state_dict()
             self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
         seconds = float(history["seconds"].sum())
@@ -182,7 +190,7 @@ class TrialRun:
             "parameters": self.training.parameters,
             "machine": torch.cuda.get_device_name() if self.device == "cuda" else machine(),
             "device": self.device,
-            "git": self.order.git,
+            "git": self.assignment.git,
             "versions": {
                 "adambias": adambias.__version__,
                 "python": platform.python_version(),
@@ -192,9 +200,10 @@ class TrialRun:
             "data_digest": self.job.data_digest,
             "rule_source": "",
             **self.job.sources,
-            "state_kept": self.order.keep_state and self.training.status == "finished",
+            "state_kept": self.assignment.keep_state and self.training.status == "finished",
         }
-        # Two workers that finish at once may mix their files: who sees it writes its own again.
+        # Race: two workers that finish at once may leave one's history beside the other's digest.
+        # Whoever sees it writes both again; done.json last, as it declares the trial finished.
         for _ in range(2):
             digest = self.ledger.save_history(self.job.key, history)
             self.ledger.finish(self.job.key, {**outcome, "history_sha256": digest})
@@ -202,18 +211,22 @@ class TrialRun:
                 return
 
     def close(self) -> None:
-        """Write the last of the trial's log and give it back."""
-        with contextlib.suppress(OSError):
+        """Write the last of the trial's log and stop collecting it."""
+        with contextlib.suppress(OSError):  # a log is not worth the error that it would hide
             self.log.flush()
         self.log.close()
 
 
 class _Log(logging.Handler):
-    """The trial's log, kept in memory; written at its start, its end and with each checkpoint."""
+    """The trial's log, kept in memory; written at its start, its end and with each checkpoint.
+
+    An object store cannot append: each writing replaces the file.
+    """
 
     def __init__(self, ledger: Ledger, key: str) -> None:
         super().__init__(logging.INFO)
         self._ledger, self._key = ledger, key
+        # What an earlier attempt wrote stays at the top.
         self._text = self._written = ledger.text(key, "log.txt")
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(self)
@@ -235,18 +248,20 @@ class _Log(logging.Handler):
         super().close()
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=2)  # a worker trains many trials on the same data, one after another
 def _load(name: str, spec: DatasetSpec, root: str) -> Dataset:
     return load_dataset(name, root=Path(root), **dataclasses.asdict(spec))
 
 
-def _dataset(order: Order) -> Dataset:
-    data = _load(order.job.trial.dataset, order.dataset, order.data_root)
-    if data.digest != order.job.data_digest:
+def _dataset(assignment: Assignment) -> Dataset:
+    # Part of the key: trained on other data, the result would stand under a false name.
+    name, planned = assignment.job.trial.dataset, assignment.job.data_digest
+    data = _load(name, assignment.dataset, assignment.data_root)
+    if data.digest != planned:
         raise DataError(
-            f"{order.data_root}/{order.job.trial.dataset}: digest {data.digest[:12]} on this node "
-            f"is not {order.job.data_digest[:12]} as planned: run dvc repro prepare, or copy the "
-            "folder from the machine that planned the sweep"
+            f"{assignment.data_root}/{name}: digest {data.digest[:12]} on this node is not "
+            f"{planned[:12]} as planned: run dvc repro prepare, or copy the folder from the "
+            "machine that planned the sweep"
         )
     return data
 

@@ -49,6 +49,7 @@ class FlatParameters:
         self.grad = torch.zeros_like(self.theta)
         self.theta.grad = self.grad
         self._layout = {name: (p.shape, p.stride()) for name, p in self._named.items()}
+        # The gradients get a place too: autograd adds into it, so that no copy is made per block.
         vector = self.theta.data
         for (name, p), home, grad in zip(
             self._named.items(), self.views(vector), self.views(self.grad), strict=True
@@ -61,6 +62,7 @@ class FlatParameters:
         """Yield the part of a vector that belongs to each parameter, in its shape."""
         start = 0
         for shape, stride in self._layout.values():
+            # With the parameter's own strides: convolutions keep their channels last.
             yield vector.as_strided(shape, stride, vector.storage_offset() + start)
             start += shape.numel()
 
@@ -139,6 +141,7 @@ class Objective:
         self.flat.grad.zero_()
         if self._statistics:
             self._statistics.reset()
+        # Totals stay on the device: reading a number of each block would wait for it.
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         for images, labels in self._training_blocks(order):
             loss, correct = self._loss(images, labels)
@@ -146,6 +149,8 @@ class Objective:
             totals += torch.stack([loss.detach().double(), correct.double()])
             if self._statistics:
                 self._statistics.add(len(labels))
+        # Blocks give summed losses, so that one division makes the mean, with a smaller last block
+        # too.
         count = self.size if order is None else len(order)
         self.flat.grad.div_(count)
         if self._statistics:
@@ -187,12 +192,13 @@ class Objective:
                 grads = torch.autograd.grad(loss, parameters, create_graph=True)
                 # A scalar: torch loads its symbolic algebra before a product with a cotangent.
                 along = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)])
+                # Graph and product of one block at a time: all at once would not fit the memory.
                 torch._foreach_add_(parts, torch.autograd.grad(along.sum(), parameters))
         return product.div_(self.size)
 
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:
-        """Run passes that leave BatchNorm's buffers as they were."""
+        """Run passes that leave BatchNorm's buffers as they were, for the evaluation to come."""
         kept = [buffer.clone() for buffer in self.model.buffers()]
         yield
         for buffer, value in zip(self.model.buffers(), kept, strict=True):
@@ -202,6 +208,7 @@ class Objective:
         """Return the summed loss and the number of correct answers."""
         with self.precision.network(self.device):
             logits = self.model(images)
+        # Under autocast logits are bfloat16, whose 8 bits would round the loss.
         logits = logits.to(self.precision.dtype)
         loss = self._loss_of(logits, labels)
         return loss, (logits.detach().argmax(1) == labels).sum()
@@ -214,6 +221,7 @@ class Objective:
             yield self._standardised(images[chosen]), labels[chosen]
 
     def _standardised(self, images: Tensor) -> Tensor:
+        # Of the block only: the data stay as they are stored, a quarter of the memory.
         images = torch.sub(images.to(self.precision.dtype), self._mean).div_(self._std)
         return images.contiguous(memory_format=self._format)
 
@@ -238,6 +246,7 @@ def _network(trial: Trial, data: Dataset) -> nn.Module:
         activation=trial.activation,
         seed=trial.seed,
     )
+    # Exact statistics set it to 1 afterwards.
     for module in model.modules():
         if isinstance(module, BlockBatchNorm):
             module.momentum = RUNNING_MOMENTUM
@@ -248,6 +257,7 @@ def _block_size(trial: Trial, size: int) -> int:
     """Return the images in a block; refuse a last block of one image, which has no variance."""
     batch = min(trial.batch_size or size, size)
     block = min(trial.ghost_batch_size or batch, batch)
+    # The last block of the full batch, of a mini-batch, and of the last mini-batch.
     lone = any((count % block) == 1 or block == 1 for count in {batch, size % batch or batch, size})
     if trial.norm == "batch" and trial.model != "vit_small" and lone:
         key = "ghost_batch_size" if trial.ghost_batch_size else "batch_size"

@@ -53,7 +53,7 @@ class RuleOptimizer(Optimizer):
         super().__init__(params, {"lr": lr})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take a group, as any optimizer does, but without loading torch's compiler for it."""
+        """Add a group as any optimizer does, without loading torch's compiler, which is slow."""
         inspect.unwrap(Optimizer.add_param_group)(self, param_group)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Who ran what, and from which commit."""
+"""Who recorded a run, in MLflow's tags."""
 
 from __future__ import annotations
 

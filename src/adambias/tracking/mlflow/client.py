@@ -42,7 +42,10 @@ T = TypeVar("T")
 BATCH = 1000
 """Most metrics, parameters and tags together that MLflow takes at once."""
 PROXIED_ROOT = "mlflow-artifacts:/"
-"""Artifact root that names no folder, so that a moved project keeps its artifacts."""
+"""Artifact root that names no folder, so that a moved project keeps its artifacts.
+
+With a path MLflow would bake the absolute folder into each experiment (mlflow#3144, mlflow#4400).
+"""
 # What MLflow's database layer logs, tracebacks included, is raised to us as well.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -79,7 +82,7 @@ class TrackingStore:
             self.client = MlflowClient(tracking_uri=uri)
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of the experiment ``name``, made or brought back if need be."""
+        """Return the id of the experiment ``name``, made or restored if need be."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             with contextlib.suppress(MlflowException):  # another writer may have been faster
@@ -87,6 +90,7 @@ class TrackingStore:
             found = self.client.get_experiment_by_name(name)
         if found is None:
             raise TrackingError(f"{location.shown(self.uri)}: experiment {name} cannot be made")
+        # A deleted experiment keeps its name taken: only restoring it gives that back.
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         for key, value in tags.items():
@@ -118,10 +122,10 @@ class TrackingStore:
                 return found
 
     def only(self, runs: Iterable[Run], identity: str) -> dict[str, Run]:
-        """Return one run for each value of the tag ``identity``; what is double is deleted.
+        """Return one run for each value of the tag ``identity``, and delete its doubles.
 
-        Every writer keeps the same one, the first made, so that two that open a run at the same
-        moment end up with one.
+        Every writer keeps the same one, the first made: two that open a run at the same moment end
+        up with one.
         """
         same: dict[str, list[Run]] = defaultdict(list)
         for run in runs:
@@ -151,6 +155,8 @@ class TrackingStore:
             The run, and whether it is new, so that nobody has written to it yet.
         """
         stamped = {**tags, "created_ns": str(time.time_ns())}
+        # MLflow has no "create unless there". So create first, then look: of two racing writers the
+        # last to look sees both runs, and keeps the older, which the other keeps as well.
         made = persistent(lambda: self.client.create_run(experiment, start, stamped, name))
         there = self.runs(experiment, tags["kind"], **{identity: tags[identity]})
         run = self.only(there, identity)[tags[identity]]
@@ -164,6 +170,7 @@ class TrackingStore:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write in batches; the first holds all parameters and tags."""
+        # MLflow's limits for a value (M:utils/validation.py); a longer one refuses the whole batch.
         param_list = [Param(key, value[:6000]) for key, value in (params or {}).items()]
         tag_list = [RunTag(key, value[:8000]) for key, value in (tags or {}).items()]
         room = BATCH - len(param_list) - len(tag_list)
@@ -216,6 +223,7 @@ class TrackingStore:
 
     def put(self, run: Run, files: Mapping[str, bytes | Path]) -> None:
         """Store artifacts by their path within the run."""
+        # Artifacts of a local store are written to its folder, without a server in between.
         folder = self._folder(run)
         if folder is not None:
             for name, content in files.items():
@@ -255,6 +263,7 @@ class TrackingStore:
 
 
 def _seniority(run: Run) -> tuple[int, str]:
+    # MLflow's own start time is the training's and the same for both; the id decides a tie.
     return int(run.data.tags.get("created_ns", 0)), run.info.run_id
 
 
@@ -266,9 +275,9 @@ def _write(path: Path, content: bytes | Path) -> None:
 
 
 def persistent(act: Callable[[], T], attempts: int = 6) -> T:
-    """Call ``act`` again, after a growing pause, while the database is locked by another writer.
+    """Retry with backoff while the database is locked by another writer; ``act`` is idempotent.
 
-    What it does must be safe to repeat.
+    SQLite itself waits 20 s for a lock (M:store/db/utils.py:155), then MLflow raises.
     """
     for attempt in range(attempts - 1):
         try:
@@ -276,6 +285,7 @@ def persistent(act: Callable[[], T], attempts: int = 6) -> T:
         except MlflowException as error:
             if error.error_code not in _TRANSIENT:
                 raise
+            # With jitter, or two writers that met would meet again.
             time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)
     return act()
 
@@ -310,10 +320,11 @@ def _open_database(uri: str) -> Any:
 
 
 def make_sqlite(file: Path) -> None:
-    """Make an empty MLflow database, whole or not at all, unless there is one.
+    """Make an empty MLflow database atomically, unless there is one.
 
-    The tables are made in a file beside it, which is then renamed: a process that is killed
-    leaves no half-made database, and two that start together make it once.
+    The tables are made in a file beside it, which is then renamed: a process that is killed leaves
+    no half-made database. Under a lock, because two that make tables at the same time fail with
+    "database is locked".
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -321,9 +332,10 @@ def make_sqlite(file: Path) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(str(file).encode()).hexdigest()[:16]
+    # On the local disk: network file systems do not lock reliably.
     with Path(tempfile.gettempdir(), f"adambias-{os.getuid()}-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if file.exists():
+        if file.exists():  # made by another process while this one waited for the lock
             return
         new = file.with_name(f".{file.name}.new")
         new.unlink(missing_ok=True)
@@ -342,6 +354,7 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+    # The lock is the connection's: it is given back when that closes, however the process ends.
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(20230913)"))
         yield

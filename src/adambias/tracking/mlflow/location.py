@@ -85,7 +85,7 @@ def scheme(uri: str) -> str:
 
 
 def is_remote(uri: str) -> bool:
-    """Tell whether a tracking server stands before the store."""
+    """Tell whether the store is reached through a tracking server."""
     return scheme(uri) in ("http", "https")
 
 
@@ -111,12 +111,12 @@ def artifacts_destination(uri: str) -> str:
 
 
 def refuse_unreachable(uri: str, seconds: float = 3.0) -> None:
-    """Raise in seconds, where MLflow would try for minutes, if nothing listens at ``uri``.
+    """Raise within seconds if nothing listens at ``uri``; MLflow would try for minutes.
 
     Raises
     ------
     TrackingError
-        If no connection can be made. Behind a proxy this cannot be told and is not tried.
+        If no connection can be made. Through a proxy this cannot be found out and is not tried.
     """
     kind, parts = scheme(uri), urlsplit(uri)
     proxied = is_remote(uri) and kind in getproxies() and not proxy_bypass(parts.netloc)
@@ -158,7 +158,7 @@ def refuse_unwritable(uri: str) -> None:
 
 
 def shown(uri: str) -> str:
-    """Return ``uri`` without the password it may hold."""
+    """Return ``uri`` for people, without the password that it may hold."""
     parts = urlsplit(uri)
     if parts.password is None:
         return uri
@@ -185,8 +185,8 @@ def is_current(
     -------
     bool
         True if the marker covers every finished trial and, for SQLite, the database still holds
-        the sweep's run with as many children. Of a server the marker is trusted;
-        ``adambias sync`` looks for itself.
+        the sweep's run with as many children. For a server the marker alone is trusted;
+        ``adambias sync`` does not rely on it.
     """
     uri = checked_uri(uri) if uri else tracking_uri()
     keys = [job.key for job in jobs]
@@ -209,7 +209,7 @@ def content_digest(keys: Iterable[str], outcomes: Mapping[str, Mapping[str, Any]
 def write_marker(
     ledger: Ledger, uri: str, scale: str, grid_name: str, parent: str, content: str
 ) -> None:
-    """Note in the ledger, unless it is read-only, that the view of a grid is complete."""
+    """Record in the ledger, unless it is read-only, that the view of a grid is complete."""
     text = json.dumps({"uri": shown(uri), "parent": parent, "content": content}, indent=2)
     with contextlib.suppress(OSError):
         ledger.store.write(_marker_name(uri, scale, grid_name), text.encode())

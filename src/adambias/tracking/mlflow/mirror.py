@@ -1,7 +1,9 @@
 """Mirror the ledger into MLflow while a sweep runs, in a process of its own.
 
-A process of lower priority leaves the sweep its processors, costs the driver nothing, and can be
-ended if the store hangs. It stops by itself when the driver is gone.
+A process of lower priority leaves the processors to the sweep, and it can be killed if the store
+hangs. It stops by itself when the driver is gone. Ray's own callback for MLflow runs in the driver,
+with a request per metric and report, and gives a restored trial a second run
+(R:air/integrations/mlflow.py).
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ PATIENCE = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What the mirror's process is to do."""
+class MirrorTask:
+    """What the mirror's process mirrors, and where to."""
 
     uri: str
     ledger: str
@@ -91,22 +93,24 @@ def mirror_views(
         Before the body, if the tracking URI is of no use. Trouble with the store later is logged
         in one line and never raised: the ledger has everything, ``adambias sync`` shows it.
     """
-    order = Order(
+    task = MirrorTask(
         uri=location.checked_uri(uri, root) if uri else location.tracking_uri(root),
         ledger=ledger.store.uri,
         scale=scale,
         views=tuple(views),
         root=str(Path(root).absolute()),
     )
-    child = _start(order)
+    child = _start(task)
     try:
         yield
     finally:
-        _finish(child, order, patience)
+        _finish(child, task, patience)
 
 
-def _start(order: Order) -> subprocess.Popen[bytes]:
-    """Start the process; a group of its own keeps Ctrl-C, meant for the sweep, from it."""
+def _start(task: MirrorTask) -> subprocess.Popen[bytes]:
+    """Start the process and hand it its task."""
+    # A process group of its own: a terminal sends Ctrl-C to the whole group, and the mirror has to
+    # outlive the sweep to write its end.
     child = subprocess.Popen(
         [sys.executable, "-m", "adambias.tracking.mlflow.process"],
         stdin=subprocess.PIPE,
@@ -115,9 +119,11 @@ def _start(order: Order) -> subprocess.Popen[bytes]:
     )
     assert child.stdin is not None
     assert child.stdout is not None
+    # By a pipe, not by arguments: a tracking URI may hold a password, which ps would show.
     with contextlib.suppress(OSError):  # a process that died says why on its standard error
-        pickle.dump(order, child.stdin)
+        pickle.dump(task, child.stdin)
         child.stdin.flush()
+    # Somebody has to read: a full pipe would stop the mirror in the middle of a line.
     threading.Thread(target=_relay, args=(child.stdout,), daemon=True).start()
     return child
 
@@ -130,14 +136,15 @@ def _relay(messages: IO[bytes]) -> None:
             logger.log(message["level"], "%s", message["text"])
 
 
-def _finish(child: subprocess.Popen[bytes], order: Order, patience: float) -> None:
-    """Ask for the last pass and wait for it, but not for ever."""
+def _finish(child: subprocess.Popen[bytes], task: MirrorTask, patience: float) -> None:
+    """Ask for the last pass and wait for it, ``patience`` seconds at most."""
     assert child.stdin is not None
     began = time.monotonic()
     try:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is gone; the ledger has everything
             child.stdin.write(b"finish\n")
             child.stdin.flush()
+        # A wait of a few seconds needs no word of explanation.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(min(3.0, patience))
             return
@@ -147,10 +154,11 @@ def _finish(child: subprocess.Popen[bytes], order: Order, patience: float) -> No
         waited = time.monotonic() - began
         logger.warning(
             "MLflow at %s is not up to date after %.0f s: run adambias sync",
-            location.shown(order.uri),
+            location.shown(task.uri),
             waited,
         )
     finally:
+        # Ctrl-C during the wait comes here too. Killing is safe: the next pass completes the view.
         if child.poll() is None:
             child.kill()
             child.wait()

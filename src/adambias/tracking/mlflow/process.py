@@ -14,7 +14,7 @@ from adambias.core.errors import TrackingError
 from adambias.core.provenance import git_state
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow import location
-from adambias.tracking.mlflow.mirror import Order
+from adambias.tracking.mlflow.mirror import MirrorTask
 
 INTERVAL = 10.0
 """Seconds between passes."""
@@ -22,14 +22,16 @@ NICENESS = 5
 
 
 def main() -> None:
-    """Mirror until told to finish; give up at once when the driver is gone."""
+    """Mirror until told to finish; stop at once when the driver is gone."""
+    # Before anything imports MLflow.
     telemetry.opt_out()
     os.nice(NICENESS)
-    order: Order = pickle.load(sys.stdin.buffer)
+    task: MirrorTask = pickle.load(sys.stdin.buffer)
     ended = threading.Event()
     threading.Thread(target=_listen, args=(ended,), daemon=True).start()
-    passes = Passes(order)
+    passes = Passes(task)
     while True:
+        # Asked before the pass: one that began before the sweep ended may have missed its end.
         last = ended.is_set()
         passes.attempt(ended=last)
         if last:
@@ -38,8 +40,11 @@ def main() -> None:
 
 
 def _listen(ended: threading.Event) -> None:
+    # The pipe closes when the driver dies, however it dies: no heartbeat is needed. Leaving at once
+    # is safe, because the next pass completes what is half written; sys.exit would end this thread
+    # only.
     if sys.stdin.buffer.readline() != b"finish\n":
-        os._exit(1)  # safe at any point: what is half written is completed by the next pass
+        os._exit(1)
     ended.set()
 
 
@@ -49,16 +54,16 @@ def say(level: int, text: str) -> None:
 
 
 class Passes:
-    """Passes over the grids of an order that survive a store that is away.
+    """Passes over the grids of a task; a store that cannot be reached does not end them.
 
     Parameters
     ----------
-    order : Order
+    task : MirrorTask
         What to mirror.
     """
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, task: MirrorTask) -> None:
+        self.task = task
         self._writers: list[object] = []
         self._said: set[str] = set()
         self._away = False
@@ -67,7 +72,7 @@ class Passes:
         """Make one pass over every grid; trouble is said once, and never raised."""
         try:
             self._write(ended)
-        except Exception as error:
+        except Exception as error:  # of any kind: a view is no reason to disturb a sweep
             self._fail(error)
         else:
             if self._away:
@@ -76,21 +81,23 @@ class Passes:
 
     @property
     def _place(self) -> str:
-        return location.shown(self.order.uri)
+        return location.shown(self.task.uri)
 
     def _write(self, ended: bool) -> None:
+        # MLflow takes 5 s to import, and a database may be away: both inside what attempt catches.
         from adambias.tracking.mlflow.client import TrackingStore, translated
         from adambias.tracking.mlflow.writer import GridWriter
 
-        with translated(self.order.uri):
+        with translated(self.task.uri):
             if not self._writers:
-                store, ledger = TrackingStore(self.order.uri), Ledger.open(self.order.ledger)
-                git = git_state(self.order.root)
+                store, ledger = TrackingStore(self.task.uri), Ledger.open(self.task.ledger)
+                git = git_state(self.task.root)
                 self._writers = [
-                    GridWriter(store, ledger, self.order.scale, view, git=git)
-                    for view in self.order.views
+                    GridWriter(store, ledger, self.task.scale, view, git=git)
+                    for view in self.task.views
                 ]
-            location.refuse_unreachable(self.order.uri)
+            # A try at the port takes seconds; MLflow's own retries would take minutes.
+            location.refuse_unreachable(self.task.uri)
             for writer in self._writers:
                 assert isinstance(writer, GridWriter)
                 for problem in writer.write(ended=ended).problems:

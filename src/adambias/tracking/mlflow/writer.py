@@ -1,4 +1,9 @@
-"""Bring MLflow's runs of one grid up to the ledger, in as many passes as one likes."""
+"""Bring MLflow's runs of one grid up to the ledger; every pass is idempotent.
+
+The ledger is read, compared with what MLflow holds, and only the difference is written. A pass may
+be killed anywhere, and other writers may be at work: the next pass goes on from what it finds.
+``M:`` stands for the source of MLflow 3.17.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +40,7 @@ Places = dict[tuple[str, int], float]
 
 @dataclass
 class _Shown:
-    """What MLflow is known to hold of a trial; ``points`` is None until it is read."""
+    """What MLflow is known to hold of a trial; ``points`` is None until they are read."""
 
     run: Run
     points: Places | None = None
@@ -44,7 +49,7 @@ class _Shown:
 
 
 class GridWriter:
-    """Mirrors one grid; keeps in mind what it wrote, so that a pass costs only what is new.
+    """Mirrors one grid; remembers what it wrote, so that a pass costs only what is new.
 
     Parameters
     ----------
@@ -89,8 +94,8 @@ class GridWriter:
         ended : bool
             No trial of the grid runs any more: what is unfinished is interrupted or failed.
         check : bool
-            Look at the artifacts of complete runs too; the caller runs no sweep, so without a
-            trial that runs none is under way.
+            Look at the artifacts of complete runs too. The caller runs no sweep itself: if no trial
+            is running, the sweep counts as ended.
 
         Returns
         -------
@@ -105,7 +110,9 @@ class GridWriter:
         self.summary = Summary()
         try:
             self._pass(ended, check)
-        except MlflowException:  # another writer may have deleted or taken over a run: look again
+        except MlflowException:
+            # Race: another writer may have deleted a run as a double, or taken it over. What was
+            # remembered is forgotten and read again, once; a second failure is the store's.
             location.refuse_unreachable(self.store.uri)
             self._prepared = False
             self._pass(ended, check)
@@ -114,6 +121,7 @@ class GridWriter:
     def _pass(self, ended: bool, check: bool) -> None:
         if not self._prepared:
             self._prepare(check)
+        # A finished trial never changes: once it is shown whole, it is not looked at again.
         pending = [k for k in self.jobs if k not in self._shown or not self._shown[k].complete]
         self._outcomes |= dict(
             self.ledger.outcomes([k for k in pending if k not in self._outcomes])
@@ -125,13 +133,13 @@ class GridWriter:
                     self._write_finished(self.jobs[key], self._outcomes[key])
                 elif key in begun or key in self._shown:
                     self._write_unfinished(self.jobs[key], ended)
-            except LedgerError as error:
+            except LedgerError as error:  # one damaged folder does not keep the others from view
                 self.summary.problems.append(str(error))
         self.summary.runs = len(self._shown)
         self._write_parent(ended or (check and not self._any_running()))
 
     def _any_running(self) -> bool:
-        """Tell whether a trial was under way at the last look."""
+        """Tell whether any trial was running when it was last looked at."""
         left = (shown for shown in self._shown.values() if not shown.complete)
         return any(shown.run.data.tags.get("status") == "running" for shown in left)
 
@@ -156,10 +164,12 @@ class GridWriter:
         self._outcomes = dict(self.ledger.outcomes(self.jobs))
         self.parent = self._open_parent()
         found = self.store.only(self.store.runs(self.experiment, "trial"), "trial_key")
+        # The grid has changed since: the run stays, out of the way of a search for the grid's own.
         for key in found.keys() - self.jobs.keys():
             self.store.tag(found.pop(key), {"in_grid": "no"})
         self._shown = {}
         for key, run in found.items():
+            # Written last of all, so that a run with this tag holds everything else.
             complete = run.data.tags.get("mirrored") == self._mark(key)
             if complete and check:
                 complete = self.store.has(run, ARTIFACTS)
@@ -184,6 +194,7 @@ class GridWriter:
             self.store.tag(runs[name], tags)
             return runs[name]
         title = content.sweep_title(self.scale, self.view.name)
+        # Rebuilt from the ledger, the sweep began when its first trial did, not now.
         start = min(map(_start, self._outcomes.values()), default=int(time.time() * 1000))
         return self.store.open_run(self.experiment, "sweep", author() | tags, title, start)[0]
 
@@ -210,13 +221,16 @@ class GridWriter:
         source = self._read(job.key)
         table = self._table(job.key, source) if source else None
         digest = hashlib.sha256(source).hexdigest()
+        # The ledger holds no start of an unfinished trial: now, less the time that it has trained.
         elapsed = 0.0 if table is None else float(table["seconds"].sum())
         shown = self._shown.get(job.key) or self._open(job, round(1000 * (time.time() - elapsed)))
+        # Written anew with each checkpoint only, while passes are more frequent.
         if table is not None and shown.source != digest:
             points = content.curve_points(table, job.trial, finished=False)
             shown = self._write_points(job, shown, points)
             shown.source = digest
         progress = self.ledger.progress(job.key) or {}
+        # A worker that was killed says nothing more: its silence tells.
         fresh = time.time() - progress.get("updated", 0.0) < STALE_SECONDS
         error = self.ledger.text(job.key, "error.txt")
         self._write_state(shown, running=fresh and not ended, error=error)
@@ -227,16 +241,18 @@ class GridWriter:
             return
         tags = {"status": status}
         if status == "failed":
+            # The last line of a trace says what happened; the log has the rest.
             tags["error"] = error.strip().splitlines()[-1][:500]
         run_id = shown.run.info.run_id
         self.store.log(run_id, [], tags=tags)
-        if running:
+        if running:  # without an end time, which set_terminated would set
             self.store.client.update_run(run_id, "RUNNING")
         else:
             self.store.end(run_id, "FAILED" if error else "KILLED", int(time.time() * 1000))
         shown.run.data.tags["status"] = status
 
     def _write_finished(self, job: Job, outcome: Mapping[str, Any]) -> None:
+        # The marker of completeness is never put on numbers that the ledger itself disowns.
         source = self._read(job.key)
         if hashlib.sha256(source).hexdigest() != outcome["history_sha256"]:
             where = f"{self.ledger.store.uri}/{job.key}/history.parquet"
@@ -249,10 +265,12 @@ class GridWriter:
         run = shown.run
         self.store.put(run, self._artifacts(job.key, source))
         self.store.log_dataset(run.info.run_id, job.trial.dataset, job.data_digest)
-        if "error" in run.data.tags:
+        if "error" in run.data.tags:  # an earlier attempt's
             self.store.client.delete_tag(run.info.run_id, "error")
+        # The training's own seconds, so that a duration in MLflow leaves out interruptions.
         end = run.info.start_time + round(1000 * float(outcome["seconds"]))
         self.store.end(run.info.run_id, "FINISHED", end)
+        # Last: a pass that is killed before leaves a run without this tag, which is written again.
         self.store.log(run.info.run_id, [], tags={"mirrored": str(self._mark(job.key))})
         shown.points, shown.complete = None, True
         self.summary.updated += 1
@@ -311,6 +329,9 @@ class GridWriter:
 
         With ``exact`` the run may hold nothing beyond ``points``.
         """
+        # MLflow drops a point that is written again only if its time stamp is the same, too
+        # (M:store/tracking/sqlalchemy_store.py, _log_metrics_once), and can neither change nor
+        # delete one. So points are compared here by metric and step, and a wrong run has to go.
         expected = {(p.key, p.step): p.value for p in points}
         held = self._held(shown)
         start = shown.run.info.start_time
@@ -335,6 +356,7 @@ class GridWriter:
             curves = dict.fromkeys(name for trial in trials for name in curves_of(trial))
             keys = (*curves, *content.SUMMARIES)
             read = self.store.points(shown.run.info.run_id, keys)
+            # Two writers, each of which saw the point missing, have both written it.
             if any(len(values) > 1 for values in read.values()):
                 return None
             shown.points = {place: values[0] for place, values in read.items()}
@@ -351,6 +373,7 @@ class GridWriter:
             "training_seconds": round(sum(float(o["seconds"]) for o in outcomes), 3),
         }
         now, run_id = int(time.time() * 1000), self.parent.info.run_id
+        # Read anew: the parent is the one run that every writer of the grid changes.
         known = self.store.client.get_run(run_id)
         news = {k: v for k, v in values.items() if known.data.metrics.get(k) != v}
         self.store.log(run_id, [Metric(k, v, now, len(outcomes)) for k, v in news.items()])
@@ -362,6 +385,7 @@ class GridWriter:
         elif known.info.status != status:
             ends = [round(1000 * _end(outcome)) for outcome in outcomes]
             self.store.end(run_id, status, max(ends) if done else now)
+        # The marker lets a sweep with nothing to do skip MLflow, whose import alone takes 5 s.
         if done:
             digest = location.content_digest(self.jobs, self._outcomes)
             place = (self.store.uri, self.scale, self.view.name)
@@ -381,8 +405,9 @@ def _start(outcome: Mapping[str, Any]) -> int:
 def _agree(held: Places, expected: Places, *, exact: bool) -> bool:
     """Tell whether what a run holds is part of what it should hold.
 
-    Of an unfinished trial it may hold epochs beyond those expected: they were drawn before a
-    worker was lost and are computed again.
+    Of an unfinished trial it may hold epochs beyond those expected: they were shown before a worker
+    was lost, and are being trained again. On a CPU they come out the same, so that nothing is
+    deleted.
     """
     common = held.keys() if exact else held.keys() & expected.keys()
     return all(place in expected and expected[place] == held[place] for place in common)
