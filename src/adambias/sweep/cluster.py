@@ -62,7 +62,7 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     address = None if address == "local" else address
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        # "local", because ray.init by itself joins a Ray that it finds here (R:_private/worker.py);
+        # "local", because ray.init by itself joins a Ray that it finds here (ray/_private/worker.py);
         # no dashboard, because nothing here uses it.
         settings |= {"include_dashboard": False, "address": "local"}
     elif address != "auto":
@@ -132,7 +132,7 @@ def preflight(request: dict[str, float], store: str) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     # One node has to have all that a trial asks for: a sum over nodes, or the largest of each, says
     # nothing. Without this check Tune waits for ever
-    # (R:tune/execution/insufficient_resources_manager.py).
+    # (ray/tune/execution/insufficient_resources_manager.py).
     fitting = nodes
     for name, amount in request.items():
         largest = max((node["Resources"].get(name, 0.0) for node in fitting), default=0.0)

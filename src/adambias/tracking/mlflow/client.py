@@ -170,7 +170,7 @@ class TrackingStore:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write in batches; the first holds all parameters and tags."""
-        # MLflow's limits for a value (M:utils/validation.py); a longer one refuses the whole batch.
+        # MLflow's limits for a value (mlflow/utils/validation.py); a longer one refuses the whole batch.
         param_list = [Param(key, value[:6000]) for key, value in (params or {}).items()]
         tag_list = [RunTag(key, value[:8000]) for key, value in (tags or {}).items()]
         room = BATCH - len(param_list) - len(tag_list)
@@ -277,7 +277,7 @@ def _write(path: Path, content: bytes | Path) -> None:
 def persistent(act: Callable[[], T], attempts: int = 6) -> T:
     """Retry with backoff while the database is locked by another writer; ``act`` is idempotent.
 
-    SQLite itself waits 20 s for a lock (M:store/db/utils.py:155), then MLflow raises.
+    SQLite itself waits 20 s for a lock (mlflow/store/db/utils.py:155), then MLflow raises.
     """
     for attempt in range(attempts - 1):
         try:

@@ -3,7 +3,7 @@
 A process of lower priority leaves the processors to the sweep, and it can be killed if the store
 hangs. It stops by itself when the driver is gone. Ray's own callback for MLflow runs in the driver,
 with a request per metric and report, and gives a restored trial a second run
-(R:air/integrations/mlflow.py).
+(ray/air/integrations/mlflow.py).
 """
 
 from __future__ import annotations

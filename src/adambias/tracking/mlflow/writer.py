@@ -330,7 +330,7 @@ class GridWriter:
         With ``exact`` the run may hold nothing beyond ``points``.
         """
         # MLflow drops a point that is written again only if its time stamp is the same, too
-        # (M:store/tracking/sqlalchemy_store.py, _log_metrics_once), and can neither change nor
+        # (mlflow/store/tracking/sqlalchemy_store.py, _log_metrics_once), and can neither change nor
         # delete one. So points are compared here by metric and step, and a wrong run has to go.
         expected = {(p.key, p.step): p.value for p in points}
         held = self._held(shown)
