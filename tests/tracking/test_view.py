@@ -339,7 +339,7 @@ def test_tables_are_made_once_and_whole(project, monkeypatch):
 
     file = project / "new" / "mlflow.db"
     file.parent.mkdir()
-    file.with_name(".mlflow.db.new").write_bytes(b"left by a process that was killed")
+    file.with_name(".mlflow.db.0123abcd").write_bytes(b"left by a process that was killed")
     make_sqlite(file)
     assert [p.name for p in file.parent.iterdir()] == ["mlflow.db"]
     with sqlite3.connect(file) as connection:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 
 from adambias.config import TRIAL_FIELDS
 from adambias.core.errors import LedgerError
+from adambias.core.files import replacing
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
@@ -95,23 +94,11 @@ def write_tables(
     LedgerError
         If a history is missing or damaged; earlier tables stay as they are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / "histories.parquet") as file:
+    with replacing(folder / "histories.parquet") as file:
         _write_histories(ledger, grid, jobs, outcomes, file)
     rows = [_trial_row(grid, job, outcomes[job.key]) for job in jobs]
-    with _replacing(folder / "trials.parquet") as file:
+    with replacing(folder / "trials.parquet") as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=_trial_schema()), file)
-
-
-@contextlib.contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """Give a temporary file that takes the place of ``file`` once it is written."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield temporary
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_histories(
