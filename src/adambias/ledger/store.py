@@ -202,10 +202,6 @@ class Store:
         """List the folders directly under the root, or under one of its folders."""
         return [i.base_name for i in self._listing(under) if i.type == fs.FileType.Directory]
 
-    def size(self, name: str) -> int:
-        """Return the size of ``name`` in bytes, 0 if there is none."""
-        return int(self.filesystem.get_file_info(f"{self.root}/{name}").size or 0)
-
     def _listing(self, under: str = "") -> list[Any]:
         where = f"{self.root}/{under}".rstrip("/")
         return list(self.filesystem.get_file_info(fs.FileSelector(where, allow_not_found=True)))
