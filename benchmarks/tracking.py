@@ -227,7 +227,8 @@ def share() -> None:
     from adambias.config import load_params
     from adambias.ledger.plan import make_plan
 
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, params.scale.grids, ledger, confirmed=True)
     training = total = 0.0
     with tempfile.TemporaryDirectory() as name:

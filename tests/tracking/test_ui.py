@@ -168,7 +168,8 @@ def test_a_tree_is_dirty_by_what_the_pipeline_does_not_write(tmp_path, file, dir
 def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch, capfd):
     """The same runs by HTTP: what the sweeps wrote to the file is not written again."""
     monkeypatch.chdir(browsed.root)
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, params.scale.grids, ledger)
     summary = tracking.sync(ledger, params, plan.grids, uri=ui.address)
     wanted = sum(map(len, plan.grids.values()))

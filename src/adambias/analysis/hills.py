@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""The hill of a norm: where it rises after its first fall, and how far."""
 
 from __future__ import annotations
 

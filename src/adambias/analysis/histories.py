@@ -1,4 +1,4 @@
-"""From a trial's history to one row of numbers."""
+"""Every trial's history out of one file, a bounded number of rows at a time."""
 
 from __future__ import annotations
 

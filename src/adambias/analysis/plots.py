@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The series that ``dvc plots`` draws, as CSV files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""The stage ``analyse``: from the sweeps' tables to one table of trials, claims and numbers."""
 
 from __future__ import annotations
 

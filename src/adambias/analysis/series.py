@@ -1,4 +1,4 @@
-"""From the sweeps' tables to regimes, summaries, trends and verdicts."""
+"""Means over seeds along a hyperparameter: the tables behind figures 4, 5 and h."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``adambias``."""
+"""The command line: arguments and options of every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""What ``plan``, ``status`` and ``sync`` have in common: the console, and notes on a plan."""
 
 from __future__ import annotations
 

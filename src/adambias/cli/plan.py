@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""What ``adambias plan`` prints: trials by state, and the time they will take."""
 
 from __future__ import annotations
 

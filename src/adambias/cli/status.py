@@ -1,4 +1,4 @@
-"""What ``adambias plan`` and ``adambias status`` print."""
+"""What ``adambias status`` prints: each trial's state and progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of trials, and what a trial asks of the machines."""
+"""A grid: a set of trials as axes, exceptions and single entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of trials, and what a trial asks of the machines."""
+"""What a trial asks of the machines, and how much trouble a sweep bears."""
 
 from __future__ import annotations
 

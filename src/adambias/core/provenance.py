@@ -1,4 +1,4 @@
-"""Who ran what, and from which commit."""
+"""The commit of a working tree, and whether it has changes of its own."""
 
 from __future__ import annotations
 

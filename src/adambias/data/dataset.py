@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""A prepared dataset in memory, whose files were checked as they were read."""
 
 from __future__ import annotations
 

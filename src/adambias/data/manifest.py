@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""The manifest of a prepared dataset: its settings, its checksums and its digest."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from adambias.config import DatasetSpec
 from adambias.core.errors import DataError
-
-if TYPE_CHECKING:
-    pass
-
 
 MANIFEST = "manifest.json"
 DIGITS_TRAIN_SIZE = 400

@@ -1,4 +1,4 @@
-"""Datasets prepared once, verified by every reader, resident in memory as arrays."""
+"""From a source to a folder of arrays: subsets, label noise, and the manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -24,10 +24,6 @@ from adambias.data.manifest import (
     digest_of,
     settings,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 

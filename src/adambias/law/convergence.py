@@ -1,4 +1,4 @@
-"""Iterate a rule, integrate a flow, and measure the order to which one follows the other."""
+"""The observed order: by which power of h a flow follows its rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from adambias.law.arguments import Losses
 from adambias.law.flows import leading_order_flow, modified_flow
 from adambias.law.integration import Method, PathInfo, integrate, iterate
 from adambias.law.rules import UpdateRule
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a moment remembers: its mean age, and the weights of cyclic mini-batches.
+"""What a moment remembers of mini-batches that come in cyclic order: the weight of each.
 
 Batch r comes at the steps k = r, r + m, r + 2m, ... At step n step k has weight
 

@@ -1,4 +1,4 @@
-"""Iterate a rule, integrate a flow, and measure the order to which one follows the other."""
+"""Iterate a rule, and integrate a flow."""
 
 from __future__ import annotations
 

@@ -1,11 +1,4 @@
-"""What a moment remembers: its mean age, and the weights of cyclic mini-batches.
-
-Batch r comes at the steps k = r, r + m, r + 2m, ... At step n step k has weight
-
-    w_k(n) = d^(n-k) (1 - d) / (1 - d^(n+1)),
-
-so that the weights of one batch are a geometric series, summed here in closed form.
-"""
+"""What a moment remembers: its mean age."""
 
 from __future__ import annotations
 

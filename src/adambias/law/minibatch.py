@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
-
-from adambias.law.derivatives import total
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
-
 from torch.func import vmap
 
 from adambias.law import cyclic
-from adambias.law.derivatives import derivative, gradient_of, pullback
+from adambias.law.derivatives import derivative, gradient_of, pullback, total
 from adambias.law.losses import Loss
 from adambias.law.rules import Moment, UpdateRule, identity
-
-if TYPE_CHECKING:
-    pass
 
 
 class Batches:

@@ -1,10 +1,4 @@
-"""The ledger: what trials exist, which are finished, and everything they measured.
-
-A trial's key is a hash of everything that determines its result. Its folder is named by the key
-and holds ``trial.json``, ``history.parquet``, ``log.txt``, ``checkpoint.pt`` while unfinished and
-``done.json``, written last, once finished. Folders are self-contained: copied into another
-ledger, they count there.
-"""
+"""A job: a trial with its key, a hash of everything that determines its result."""
 
 from __future__ import annotations
 
@@ -15,13 +9,9 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adambias.config import SEMANTICS_VERSION, Trial
-
-if TYPE_CHECKING:
-    pass
-
 
 MISSING = "missing"
 """Stands for the source of a rule that has none to be found; such a trial is never finished."""

@@ -1,4 +1,4 @@
-"""What a sweep would run: the trials of its grids, less what the ledger holds."""
+"""How long pending trials will take, by the speeds measured before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""BatchNorm over blocks of a batch, and its statistics over a whole population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""A network by its name."""
 
 from __future__ import annotations
 

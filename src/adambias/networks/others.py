@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""The paper's small CNN, and a small vision transformer."""
 
 from __future__ import annotations
 

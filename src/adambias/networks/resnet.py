@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""ResNets: small ones as for CIFAR, and the deep ones with a stem for CIFAR's images."""
 
 from __future__ import annotations
 

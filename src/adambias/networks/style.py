@@ -1,4 +1,4 @@
-"""Networks of the experiments: CIFAR-style and deep ResNets, the paper's small CNN, a small ViT."""
+"""What networks have in common: shapes, normalisation and activation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``bilinear``: the law checked on small losses, and the tables of figures 1 to 3."""
+"""The paper's Table 1, read off the law at random points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders on Ray Tune: Tune schedules and restarts, the ledger remembers."""
+"""Join or start Ray, and refuse in seconds what its nodes can never run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
@@ -20,10 +20,6 @@ import adambias
 from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
-
-if TYPE_CHECKING:
-    pass
-
 
 ANSWER_SECONDS = 5.0
 """Most seconds that the head of a cluster takes to answer for the first time."""

@@ -1,4 +1,4 @@
-"""Run what a plan leaves to do, and tell the truth about how it ended."""
+"""Orders one after the other, in the driver's own process."""
 
 from __future__ import annotations
 

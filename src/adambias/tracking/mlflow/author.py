@@ -1,4 +1,4 @@
-"""Who ran what, and from which commit."""
+"""MLflow's tags for who ran what."""
 
 from __future__ import annotations
 
