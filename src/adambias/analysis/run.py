@@ -26,6 +26,7 @@ from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse
 from adambias.core.errors import DataError
 from adambias.core.files import replacing, write_json, write_parquet
+from adambias.core.tables import conform
 
 _ROWS_AT_ONCE = 250_000
 
@@ -113,18 +114,7 @@ def merge(sources: Iterable[Path], target: Path) -> None:
     ):
         for file in files:
             for batch in file.iter_batches(_ROWS_AT_ONCE):
-                writer.write_table(_fit(pa.Table.from_batches([batch]), schema))
-
-
-def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give a table all columns of the schema, null where it has none."""
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+                writer.write_table(conform(pa.Table.from_batches([batch]), schema))
 
 
 def _summarise_grids(
