@@ -21,7 +21,7 @@ from adambias.analysis.trends import (
     rank_correlation,
     trend,
 )
-from adambias.config import TRIAL_FIELDS, Analyse
+from adambias.config import Analyse, naming
 
 PAPER_RULE = "adam"
 
@@ -80,17 +80,11 @@ def with_series(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     DataFrame
         ``series`` holds texts such as ``rule lion, h 0.0001``, empty where nothing else varies.
     """
-    fields = [name for name in TRIAL_FIELDS if name not in (axis, *_NO_SERIES) and name in trials]
-    varied = [name for name in fields if trials[name].nunique(dropna=False) > 1]
-    labels = [
-        ", ".join(f"{name} {_number(row[name])}" for name in varied)
-        for row in trials[varied].to_dict("records")
-    ]
+    kept = {str(name): trials[name].unique() for name in trials if name not in (axis, *_NO_SERIES)}
+    varied = naming.varying(kept)
+    rows = trials[varied].to_dict("records")
+    labels = [", ".join(naming.words(row, varied, show=naming.short)) for row in rows]
     return trials.assign(series=labels if varied else "")
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def judge(evidence: Evidence, *, law: bool = True) -> list[Claim]:
