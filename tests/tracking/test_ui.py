@@ -18,19 +18,19 @@ from made_ledgers import (
     grid_of,
     jobs_of,
     made_ledger,
-    params_of,
     runs_of,
+    tracker_of,
     ui_command,
     view_of,
 )
 
-from adambias import tracking
 from adambias.cli import ui
 from adambias.config import load_params
 from adambias.core import no_telemetry as telemetry
 from adambias.core.provenance import git_state
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
+from adambias.tracking.mlflow.tracker import MlflowTracker
 
 CLAIMS = [
     {"key": "fig4_norm", "sentence": "The norm | rises.", "source": "figure 4", "found": "rises"},
@@ -71,9 +71,9 @@ def recorded(project, uri) -> SimpleNamespace:
     jobs = jobs_of(grid, epochs=20)
     ledger = made_ledger(project / "runs", jobs)
     analyse(project, jobs)
-    params = params_of(project, beta2=grid)
-    tracking.sync(ledger, params, {"beta2": jobs})
-    return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, params=params)
+    tracker = tracker_of(project, beta2=grid)
+    tracker.sync(ledger, {"beta2": jobs})
+    return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, tracker=tracker)
 
 
 def get(address: str) -> bytes:
@@ -98,14 +98,14 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
     regimes = {s.tags["regime"] for s in view_of(recorded.uri, "adambias/laptop/beta2").values()}
     assert regimes == {"oscillation"}
     said: list[str] = []
-    other_scale = SimpleNamespace(**vars(recorded.params) | {"name": "paper"})
-    tracking.sync(recorded.ledger, other_scale, {}, uri=recorded.uri, progress=said.append)
+    other_scale = SimpleNamespace(**vars(recorded.tracker.params) | {"name": "paper"})
+    MlflowTracker(other_scale).sync(recorded.ledger, {}, said.append)
     assert said == ["analysis: results/ are of scale laptop, left out"]
-    same = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
+    same = recorded.tracker.log_analysis("results", "figures", "reports/index.html")
     assert same == run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 1
     (recorded.root / "reports" / "index.html").write_text("<h1>another report</h1>")
-    other = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
+    other = recorded.tracker.log_analysis("results", "figures", "reports/index.html")
     assert other != run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 2
 
@@ -113,7 +113,7 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
 def test_an_analysis_without_a_server_is_one_line_and_no_failure(project, caplog):
     analyse(project, [])
     away = f"http://127.0.0.1:{free_port()}"
-    assert tracking.log_analysis("results", "figures", uri=away) is None
+    assert tracker_of(project, away).log_analysis("results", "figures") is None
     (said,) = caplog.messages
     assert said.startswith("the analysis is not in MLflow")
     assert "adambias sync" in said
@@ -171,12 +171,12 @@ def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypat
     params = load_params()
     ledger = Ledger.open(params.store)
     plan = make_plan(params, params.scale.grids, ledger)
-    summary = tracking.sync(ledger, params, plan.grids, uri=ui.address)
+    summary = MlflowTracker(params, ui.address).sync(ledger, plan.grids)
     wanted = sum(map(len, plan.grids.values()))
     assert (summary.runs, summary.created, summary.points) == (wanted, 0, 0)
     assert len(runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")) == 1
-    grids = params_of(browsed.root / "runs", again=params.scale.grids["beta2"])
-    summary = tracking.sync(ledger, grids, {"again": plan.grids["beta2"][:1]}, uri=ui.address)
+    again = tracker_of(browsed.root / "runs", ui.address, again=params.scale.grids["beta2"])
+    summary = again.sync(ledger, {"again": plan.grids["beta2"][:1]})
     assert summary.created == 1
     assert "View run" not in capfd.readouterr().out
     (shown,) = view_of(browsed.uri, "adambias/laptop/again").values()

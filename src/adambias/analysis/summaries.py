@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adambias.analysis.hills import find_hill
 from adambias.analysis.histories import Columns
 from adambias.analysis.regimes import classify
 from adambias.config import Analyse
+from adambias.ledger.summary import highest, last, peak_norm
 
 NEEDED = ("trial", "epoch", "train_loss", "train_accuracy", "test_accuracy", "perturbed_one_norm")
 
@@ -42,10 +42,8 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
-    start = settings.initial_fraction * trial["epochs"]
-    late = np.where((history["epoch"] >= start) & np.isfinite(norm), norm, np.nan)
-    peak_at = int(np.nanargmax(late)) if np.isfinite(late).any() else None
-    peak = float(late[peak_at]) if peak_at is not None else np.nan
+    top_norm = peak_norm(history, trial["epochs"], settings.initial_fraction)
+    peak = top_norm.norm if top_norm else np.nan
     floor = float(trial["parameters"]) * float(np.sqrt(trial["epsilon"]))
     top = find_hill(norm - floor)
     hill = top if top is not None and top.stands(settings.hill_decades) else None
@@ -56,29 +54,19 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "largest_leap": diagnosis.largest_leap,
         "norm_floor": floor,
         "peak_perturbed_one_norm": peak,
-        "peak_epoch": int(history["epoch"][peak_at]) if peak_at is not None else None,
-        "peak_at_edge": peak_at is not None and not np.isfinite(late[:peak_at]).any(),
+        "peak_epoch": int(history["epoch"][top_norm.row]) if top_norm else None,
+        "peak_at_edge": top_norm is not None and top_norm.at_edge,
         "excess": peak - floor,
-        "final_perturbed_one_norm": _last(norm),
+        "final_perturbed_one_norm": last(norm),
         "hill_rise": top.rise if top else np.nan,
         "hill_fall": top.fall if top else np.nan,
         "hill_epoch": int(history["epoch"][hill.row]) if hill else None,
         "hill_norm": floor + hill.height if hill else np.nan,
         "has_hill": hill is not None,
-        "best_test_accuracy": _highest(history["test_accuracy"]),
-        "final_test_accuracy": _last(history["test_accuracy"]),
-        "final_train_accuracy": _last(history["train_accuracy"]),
-        "final_train_loss": _last(loss),
-        "lowest_train_loss": -_highest(-np.asarray(loss, dtype=float)),
+        "best_test_accuracy": highest(history["test_accuracy"]),
+        "final_test_accuracy": last(history["test_accuracy"]),
+        "final_train_accuracy": last(history["train_accuracy"]),
+        "final_train_loss": last(loss),
+        "lowest_train_loss": -highest(-np.asarray(loss, dtype=float)),
         "not_finite": int(np.count_nonzero(~np.isfinite(loss) | ~np.isfinite(norm))),
     }
-
-
-def _last(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)] if len(values) else values
-    return float(finite[-1]) if len(finite) else np.nan
-
-
-def _highest(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)] if len(values) else values
-    return float(finite.max()) if len(finite) else np.nan

@@ -19,6 +19,7 @@ from adambias.ledger.plan import Plan, make_plan
 from adambias.sweep.assignment import Order
 from adambias.sweep.inline import run_inline
 from adambias.sweep.progress import Board
+from adambias.tracking import Tracker, tracker_for
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
@@ -71,6 +72,7 @@ def run(
         If the sweep was interrupted, by SIGINT or SIGTERM.
     """
     names = list(names)
+    tracker = tracker_for(params, track=track)
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, confirmed=confirmed)
     if plan.pending:
@@ -79,16 +81,16 @@ def run(
         if others:
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
-        failed = _run_plan(params, plan, own, ledger, executor, track)
+        failed = _run_plan(params, plan, own, ledger, executor, tracker)
         plan = make_plan(params, names, ledger, confirmed=True)
         _refuse_unfinished(plan, ledger, failed)
-    elif track:
-        _catch_up(ledger, params, plan)
+    else:
+        _catch_up(tracker, ledger, plan)
     return plan
 
 
 def _run_plan(
-    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, track: bool
+    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, tracker: Tracker
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
@@ -96,12 +98,9 @@ def _run_plan(
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
-    with _terminable(), contextlib.ExitStack() as stack:
-        if track:
-            stack.enter_context(_mirror(ledger, params, plan, plan.grids))
-        title = f"{params.name}: {', '.join(plan.grids)}"
-        ahead = {job.key for job in plan.pending} - own
-        board = stack.enter_context(Board(plan, title, ahead))
+    title = f"{params.name}: {', '.join(plan.grids)}"
+    ahead = {job.key for job in plan.pending} - own
+    with _terminable(), tracker.mirror(ledger, plan.grids), Board(plan, title, ahead) as board:
         orders = sorted(_orders(params, plan, ledger), key=lambda order: order.job.key in ahead)
         try:
             _executor(executor)(orders, params.scale.resources, board)
@@ -167,29 +166,13 @@ def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) ->
     )
 
 
-def _mirror(
-    ledger: Ledger, params: Params, plan: Plan, names: Iterable[str]
-) -> contextlib.AbstractContextManager[None]:
-    from adambias import tracking
-
-    grids = params.scale.grids
-    views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
-    uri = tracking.tracking_uri(params.root)
-    return tracking.mirror_views(ledger, params.name, views, uri=uri, root=params.root)
-
-
-def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
-    """Bring MLflow up to date if it missed something; costs nothing if it did not."""
-    from adambias import tracking
-
-    uri = tracking.tracking_uri(params.root)
+def _catch_up(tracker: Tracker, ledger: Ledger, plan: Plan) -> None:
+    """Show what the tracker missed; costs nothing if it missed nothing."""
     behind = [
-        name
-        for name, jobs in plan.grids.items()
-        if not tracking.is_current(ledger, params.name, name, jobs, uri)
+        name for name, jobs in plan.grids.items() if not tracker.is_current(ledger, name, jobs)
     ]
     if behind:
-        with _mirror(ledger, params, plan, behind):
+        with tracker.mirror(ledger, plan.only(behind).grids):
             pass
 
 

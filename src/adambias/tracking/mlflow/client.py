@@ -61,7 +61,7 @@ class TrackingStore:
     Parameters
     ----------
     uri : str
-        As :func:`adambias.tracking.tracking_uri` returns it.
+        As :func:`adambias.tracking.mlflow.location.tracking_uri` returns it.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
+from adambias.config import naming
 from adambias.core.errors import LedgerError
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -75,7 +76,7 @@ class GridWriter:
         self.git, self.regimes = dict(git or {}), dict(regimes or {})
         self.jobs = {job.key: job for job in view.jobs}
         self.summary = Summary()
-        self._fields = content.varied_fields(view.grid)
+        self._fields = naming.defined(view.grid)
         self._shown: dict[str, _Shown] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
         self._prepared = False
@@ -159,7 +160,9 @@ class GridWriter:
             self.store.tag(found.pop(key), {"in_grid": "no"})
         self._shown = {}
         for key, run in found.items():
-            complete = run.data.tags.get("mirrored") == self._mark(key)
+            outcome = self._outcomes.get(key)
+            mark = self.view.mark(outcome) if outcome else None
+            complete = mark is not None and run.data.tags.get("mirrored") == mark
             if complete and check:
                 complete = self.store.has(run, ARTIFACTS)
             self._shown[key] = _Shown(run, complete=complete)
@@ -200,11 +203,6 @@ class GridWriter:
         tags = content.trial_tags(job, self.scale, self.view.name, self.view.grid)
         return tags | {"mlflow.parentRunId": self.parent.info.run_id}
 
-    def _mark(self, key: str) -> str | None:
-        """Return the tag of a run that shows all of a finished trial's history."""
-        outcome = self._outcomes.get(key)
-        return f"v{location.VERSION} {outcome['history_sha256'][:32]}" if outcome else None
-
     def _write_unfinished(self, job: Job, ended: bool) -> None:
         source = self._read(job.key)
         table = self._table(job.key, source) if source else None
@@ -243,7 +241,7 @@ class GridWriter:
         table = self._table(job.key, source)
         shown = self._shown.get(job.key) or self._open(job, _start(outcome))
         points = content.curve_points(table, job.trial, finished=True)
-        points += content.summary_points(table, job.trial)
+        points += content.summary_points(table, job.trial, self.view.initial_fraction)
         shown = self._write_points(job, shown, points, exact=True, **self._texts(job, table))
         run = shown.run
         self.store.put(run, self._artifacts(job.key, source))
@@ -252,7 +250,7 @@ class GridWriter:
             self.store.client.delete_tag(run.info.run_id, "error")
         end = run.info.start_time + round(1000 * float(outcome["seconds"]))
         self.store.end(run.info.run_id, "FINISHED", end)
-        self.store.log(run.info.run_id, [], tags={"mirrored": str(self._mark(job.key))})
+        self.store.log(run.info.run_id, [], tags={"mirrored": self.view.mark(outcome)})
         shown.points, shown.complete = None, True
         self.summary.updated += 1
 
@@ -360,9 +358,9 @@ class GridWriter:
             ends = [round(1000 * _end(outcome)) for outcome in outcomes]
             self.store.end(run_id, status, max(ends) if done else now)
         if done:
-            digest = location.content_digest(self.jobs, self._outcomes)
+            shown = self.view.content(self._outcomes)
             place = (self.store.uri, self.scale, self.view.name)
-            location.write_marker(self.ledger, *place, run_id, digest)
+            location.write_marker(self.ledger, *place, run_id, shown)
 
 
 def _end(outcome: Mapping[str, Any]) -> float:
