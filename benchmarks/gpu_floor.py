@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import adambias as ab
+from adambias.core.registry import MODELS
 from adambias.networks import build as models
 
 PEAKS = {"A100": (312e12, 2.0e12), "H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
@@ -74,7 +75,7 @@ def measure(model: str, images: int, block: int, epochs: int) -> float:
 
 
 @click.command(help=__doc__)
-@click.option("--model", default="resnet50", type=click.Choice(models.NAMES))
+@click.option("--model", default="resnet50", type=click.Choice(MODELS.names))
 @click.option("--images", default=50_000)
 @click.option("--block", default=1000)
 @click.option("--epochs", default=3)

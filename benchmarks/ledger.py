@@ -12,7 +12,6 @@ Run from the project's root, after ``make setup``::
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from adambias.config import DatasetSpec, Params, load_params
+from adambias.config import DatasetSpec, Params, ScaleFiles, load_params
 from adambias.data.preparation import prepare
 from adambias.ledger.collect import collect
 from adambias.ledger.job import Job
@@ -58,8 +57,7 @@ class UnsyncedStore(Store):
 
 def make_project(folder: Path, trials: int) -> Params:
     """Write a project whose one grid ``many`` holds ``trials`` trials, and prepare its data."""
-    yaml = YAML(typ="safe", pure=True)
-    settings = yaml.load(Path("scales/smoke.yaml").read_text(encoding="utf-8"))
+    settings = ScaleFiles("params.yaml", "smoke").settings()
     settings["prepare"]["datasets"]["digits"] = DIGITS
     settings["trial"] = {"dataset": "digits", "h": 1e-3, "epochs": EPOCHS}
     values = np.round(np.linspace(0.9, 0.999, 10), 6).tolist()
@@ -67,7 +65,7 @@ def make_project(folder: Path, trials: int) -> Params:
     (folder / "scales").mkdir(parents=True)
     (folder / "params.yaml").write_text("scale: many\n", encoding="utf-8")
     with (folder / "scales" / "many.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(settings, file)
+        YAML(typ="safe", pure=True).dump(settings, file)
     prepare("digits", DatasetSpec(**DIGITS), folder / "data")
     return load_params(folder / "params.yaml")
 
@@ -93,7 +91,7 @@ def fill(folder: Path, jobs: list[Job]) -> None:
             "device": "cpu",
             "versions": {"adambias": "0.1.0", "python": "3.11", "torch": "2.15.0"},
             "history_sha256": ledger.save_history(job.key, history),
-            "trial": dataclasses.asdict(job.trial),
+            "trial": job.trial.identity(),
             "data_digest": job.data_digest,
             "state_kept": False,
         }

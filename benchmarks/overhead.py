@@ -21,6 +21,7 @@ from machine import describe
 from torch.nn import functional
 
 import adambias as ab
+from adambias.core.registry import MODELS
 from adambias.data.dataset import Dataset
 from adambias.networks import build as models
 from adambias.training import checkpoint
@@ -67,7 +68,7 @@ def measure(name: str, data: Dataset, epochs: int) -> tuple[list[float], list[fl
 
 
 @click.command(help=__doc__)
-@click.option("--model", default="resnet8", type=click.Choice(models.NAMES))
+@click.option("--model", default="resnet8", type=click.Choice(MODELS.names))
 @click.option("--epochs", default=200)
 @click.option("--threads", default=1)
 def main(model: str, epochs: int, threads: int) -> None:

@@ -21,7 +21,7 @@ import torch
 from machine import describe, random_images
 
 import adambias as ab
-from adambias.config import load_params
+from adambias.config import load_params, scale_names
 from adambias.core.files import write_json
 from adambias.data.preparation import expected_shape
 from adambias.ledger.ledger import machine
@@ -33,8 +33,8 @@ FILE = ROOT / "benchmarks" / "rates.json"
 
 def kinds_of_the_scales() -> Iterator[str]:
     """Yield the kind of every trial of every scale."""
-    for file in sorted((ROOT / "scales").glob("*.yaml")):
-        scale = load_params(ROOT / "params.yaml", file.stem).scale
+    for chosen in scale_names(ROOT / "params.yaml"):
+        scale = load_params(ROOT / "params.yaml", chosen).scale
         shapes = {name: expected_shape(spec) for name, spec in scale.prepare.datasets.items()}
         for grid in scale.grids.values():
             for trial in grid.expand(scale.trial):

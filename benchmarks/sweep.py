@@ -25,7 +25,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from adambias.cli.plan import slots_here
-from adambias.config import Params, load_params
+from adambias.config import Params, ScaleFiles, load_params
 from adambias.data.preparation import prepare
 from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.plan import make_plan
@@ -35,12 +35,11 @@ TINY = {"source": "digits", "train_size": 20, "test_size": 20}
 
 def make_project(folder: Path, change: dict[str, Any]) -> Params:
     """Write the laptop scale with some sections replaced, and prepare its data."""
-    yaml = YAML(typ="safe", pure=True)
-    settings = yaml.load(Path("scales/laptop.yaml").read_text(encoding="utf-8")) | change
+    settings = ScaleFiles("params.yaml", "laptop").settings() | change
     (folder / "scales").mkdir()
     (folder / "params.yaml").write_text("scale: measured\n", encoding="utf-8")
     with (folder / "scales" / "measured.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(settings, file)
+        YAML(typ="safe", pure=True).dump(settings, file)
     params = load_params(folder / "params.yaml")
     for name, spec in params.scale.prepare.datasets.items():
         prepare(name, spec, params.data_root)

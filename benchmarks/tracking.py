@@ -36,10 +36,10 @@ import pandas as pd
 
 from adambias.cli import ui
 from adambias.config import Grid
+from adambias.config.measures import CURVES
 from adambias.core import no_telemetry as telemetry
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger, machine
-from adambias.tracking.mlflow.content import CURVES
 from adambias.tracking.mlflow.tracker import MlflowTracker
 from adambias.tracking.mlflow.views import View
 

@@ -30,9 +30,8 @@ def params(tmp_path, monkeypatch) -> Params:
     """The smoke scale in a folder of its own, where ``runs/`` is the ledger."""
     for name in ("ADAMBIAS_STORE", "ADAMBIAS_DATA"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "scales").mkdir()
+    shutil.copytree(ROOT / "scales", tmp_path / "scales")
     (tmp_path / "params.yaml").write_text("scale: smoke\n")
-    (tmp_path / "scales" / "smoke.yaml").write_text((ROOT / "scales/smoke.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     found = load_params()
     for name, spec in found.scale.prepare.datasets.items():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import json
 import re
 from pathlib import Path
@@ -9,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from project_folder import ROOT, SWEEPS, adambias, changed, make_project, smoke_text
+from ruamel.yaml import YAML
 
-from adambias.config import RULE_NAMES, TRIAL_FIELDS, Grid, Resources, Trial, load_params
+from adambias.config import (
+    TRIAL_FIELDS,
+    Analyse,
+    Grid,
+    Resources,
+    Trial,
+    load_params,
+    scale_names,
+)
 from adambias.core.errors import ConfigError
+from adambias.core.registry import RULES
 from adambias.law import rules
 
 REGIMES = "axes: {beta2: [0.9, 0.999], beta1: [0.0, 0.9]}"
@@ -238,7 +249,84 @@ def test_a_scale_can_be_chosen_over_the_switch(tmp_path):
     assert load_params(path, "other").scale.trial["epochs"] == 9
 
 
-@pytest.mark.parametrize("scale", sorted(p.stem for p in (ROOT / "scales").glob("*.yaml")))
+def with_common(folder: Path, common: str, own: str = "") -> Path:
+    """Write a project whose scale lacks ``analyse`` and ``figures``, and a common file."""
+    yaml = YAML(typ="safe", pure=True)
+    settings = yaml.load(smoke_text())
+    del settings["analyse"], settings["figures"]
+    text = io.StringIO()
+    yaml.dump(settings, text)
+    path = make_project(folder / "project", f"{text.getvalue()}\n{own}\n")
+    (path.parent / "scales" / "common.yaml").write_text(common)
+    return path
+
+
+COMMON = "analyse: {curve_points: 50, regimes: {spikes: 2, spike_window: 9}}\nfigures: {}\n"
+
+
+def test_a_scale_lies_over_what_all_scales_share_key_by_key(tmp_path):
+    own = "analyse: {regimes: {spikes: 3}, interval: {seed: 1}}\nfigures: {formats: [svg]}"
+    path = with_common(tmp_path, COMMON.replace("{}", "{formats: [png, pdf], narrow: false}"), own)
+
+    scale = load_params(path).scale
+    assert (scale.analyse.curve_points, scale.analyse.interval.seed) == (50, 1)
+    assert (scale.analyse.regimes.spikes, scale.analyse.regimes.spike_window) == (3, 9)
+    assert (scale.figures.formats, scale.figures.narrow) == (("svg",), False)
+
+
+def test_null_in_a_scale_leaves_out_what_is_shared(tmp_path):
+    own = "analyse: {curve_points: null, regimes: null}"
+
+    analyse = load_params(with_common(tmp_path, COMMON, own)).scale.analyse
+    assert analyse == Analyse()
+
+
+def test_what_scales_share_is_no_scale(tmp_path):
+    path = with_common(tmp_path, COMMON)
+
+    assert scale_names(path) == ["smoke"]
+    with pytest.raises(ConfigError, match=r"params\.yaml: scale = 'common': must be one of smoke$"):
+        load_params(path, "common")
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "file", "said"),
+    [
+        (COMMON.replace("50", "5"), "", "common", "analyse.curve_points = 5: must be >= 10"),
+        (COMMON.replace("50", "5"), "analyse: {curve_points: 6}", "smoke", "curve_points = 6: "),
+        (COMMON.replace("spikes", "spike"), "analyse: {regimes: {}}", "common", "spike = 2: unkn"),
+        (COMMON, "analyse: {regimes: {spike: 2}}", "smoke", "analyse.regimes.spike = 2: unknown"),
+        (COMMON + "figure: {}", "", "common", "figure = {}: unknown key, must be one of"),
+        (COMMON.replace("figures: {}", "figures: {formats: [gif]}"), "", "common", "formats[0] = "),
+        (COMMON.replace("figures: {}", ""), "", "smoke", "figures: is missing, give it a value"),
+        (COMMON + "trial: {h: 1}", "", "common", "trial: belongs in the scales' own files"),
+        (COMMON + "grids: {}", "", "common", "grids: belongs in the scales' own files"),
+        ("analyse: [", "", "common", "is not valid YAML, line 1"),
+        ("# nothing yet", "", "common", "must hold keys and values"),
+    ],
+)
+def test_an_error_names_the_file_that_holds_the_key(common, own, file, said, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_params(with_common(tmp_path, common, own))
+
+    line = str(caught.value)
+    assert line.startswith(str(tmp_path / "project" / "scales" / f"{file}.yaml"))
+    assert said in line
+
+
+def test_dvc_watches_every_section_that_a_stage_takes_in_both_files():
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    shared = set(YAML(typ="safe").load(ROOT / "scales" / "common.yaml"))
+    for name, stage in stages.items():
+        watched = {}
+        for entry in stage["params"]:
+            watched |= entry if isinstance(entry, dict) else {}
+        common = set(watched.pop("scales/common.yaml", ()))
+        (own,) = (set(sections) for sections in watched.values())
+        assert common == own & shared, name
+
+
+@pytest.mark.parametrize("scale", scale_names(ROOT / "params.yaml"))
 def test_the_scales_of_the_project_are_valid_and_have_the_same_grids(scale):
     params = load_params(ROOT / "params.yaml", scale)
 
@@ -289,7 +377,7 @@ def test_a_trial_of_numpys_numbers_is_the_trial_of_pythons():
     assert json.dumps(dataclasses.asdict(trial))
 
 
-@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("rule", RULES.names)
 def test_a_weight_decay_that_would_be_lost_is_refused(rule):
     takes_it = "weight_decay" in inspect.signature(getattr(rules, rule)).parameters
     if takes_it:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ def finish(
         "parameters": 77754,
         "machine": "a processor, 2 cores",
         "history_sha256": ledger.save_history(job.key, history),
-        "trial": dataclasses.asdict(job.trial),
+        "trial": job.trial.identity(),
         "data_digest": job.data_digest,
         "state_kept": state_kept,
     }

@@ -18,7 +18,7 @@ import psutil
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from adambias.config import DatasetSpec, load_params
+from adambias.config import DatasetSpec, ScaleFiles, load_params
 from adambias.data.preparation import prepare
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
@@ -37,7 +37,7 @@ SECONDS = 280.0
 
 def make_project(folder: Path) -> None:
     """Write the parameters of a small scale and prepare its data."""
-    settings = YAML(typ="safe").load((ROOT / "scales" / "smoke.yaml").read_text())
+    settings = ScaleFiles(ROOT / "params.yaml", "smoke").settings()
     settings["prepare"]["datasets"]["digits"] = DIGITS
     settings["trial"] = {"dataset": "digits", "h": 1e-3, "epochs": 6, "eval_every": 3}
     settings["grids"] |= GRIDS

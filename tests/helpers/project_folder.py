@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from adambias.config import ScaleFiles
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,14 +53,13 @@ resources:
 @functools.cache
 def smoke_text() -> str:
     """Return the smoke scale with fixed data, trials and grids, as YAML."""
-    yaml = YAML(typ="safe", pure=True)
-    settings = yaml.load((ROOT / "scales" / "smoke.yaml").read_text(encoding="utf-8"))
+    settings = ScaleFiles(ROOT / "params.yaml", "smoke").settings()
     for name in ("prepare", "trial", "grids", "resources"):
         del settings[name]
     for section in ("netflow", "network_correction"):
         settings[section]["dataset"] = "digits"
     text = io.StringIO()
-    yaml.dump(settings, text)
+    YAML(typ="safe", pure=True).dump(settings, text)
     return SWEEPS + "\n" + text.getvalue()
 
 

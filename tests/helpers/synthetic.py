@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,7 +152,7 @@ def _row(key: str, grid: str, trial: Trial, kind: str, epochs: int) -> dict[str,
     return {
         "trial": key,
         "grid": grid,
-        **dataclasses.asdict(trial),
+        **trial.identity(),
         "data_digest": "0" * 64,
         "parameters": PARAMETERS,
         "status": "finished",

@@ -8,6 +8,7 @@ from torch.func import grad
 
 import adambias as ab
 from adambias.core.errors import ConfigError
+from adambias.core.registry import RULES
 from adambias.law import cyclic, minibatch, rules
 from adambias.law.derivatives import gradient
 from adambias.law.memory import mean_age
@@ -22,7 +23,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10 * float(expected.norm()))
 
 
-@pytest.mark.parametrize("name", [*rules.NAMES, "adam_outside"])
+@pytest.mark.parametrize("name", [*RULES.names, "adam_outside"])
 @pytest.mark.parametrize("n", [0, 1, 7, None])
 def test_the_law_with_dense_jacobians(name, n):
     placement = "outside" if name == "adam_outside" else "inside"
@@ -323,7 +324,7 @@ class _CountedBack(torch.autograd.Function):
         return cotangent.clone()
 
 
-@pytest.mark.parametrize("name", rules.NAMES)
+@pytest.mark.parametrize("name", RULES.names)
 def test_one_gradient_and_one_hessian_product_per_drift(name):
     _Counted.counts = {"loss": 0, "gradient": 0, "second": 0}
 

@@ -9,6 +9,7 @@ import torch
 import adambias as ab
 from adambias.config import load_params
 from adambias.core.errors import ConfigError
+from adambias.core.registry import PROBLEMS, RULES
 from adambias.law import rules
 from adambias.law.integration import DivergenceWarning, PathInfo
 from adambias.studies import bilinear
@@ -26,9 +27,9 @@ CASES = [
 
 def test_every_rule_is_measured_on_every_loss():
     labels = set(SETTINGS.orders.rules)
-    assert set(rules.NAMES) <= labels
-    assert {loss for loss, _ in CASES} == set(bilinear.LOSSES)
-    assert len(CASES) == len(labels) * len(bilinear.LOSSES)
+    assert set(RULES.names) <= labels
+    assert {loss for loss, _ in CASES} == set(PROBLEMS.names)
+    assert len(CASES) == len(labels) * len(PROBLEMS.names)
 
 
 @pytest.mark.parametrize(("loss", "label"), CASES)

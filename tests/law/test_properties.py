@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import adambias as ab
+from adambias.core.registry import RULES
 from adambias.law import rules
 from adambias.law.derivatives import gradient
 
@@ -14,7 +15,7 @@ settings.load_profile("law")
 
 decays = st.floats(0.0, 0.99)
 steps = st.one_of(st.none(), st.integers(0, 200))
-names = st.sampled_from(rules.NAMES)
+names = st.sampled_from(RULES.names)
 places = st.lists(st.floats(-2, 2), min_size=4, max_size=4).map(
     lambda values: torch.tensor(values, dtype=torch.float64)
 )

@@ -13,7 +13,8 @@ from made_trials import DIGEST, finish, history_of, job_of, opened, start
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial
 from adambias.core.errors import LedgerError, StoreError
-from adambias.ledger.job import MISSING, Job, trial_key
+from adambias.core.registry import MISSING
+from adambias.ledger.job import Job, trial_key
 from adambias.ledger.ledger import CHECKPOINTS, Ledger
 
 OTHER_VALUES = {
@@ -38,6 +39,8 @@ OTHER_VALUES = {
     "eval_every": 1,
     "bn_statistics": "running",
     "correction_every": 1,
+    "loss": "own.losses:make",
+    "measures": ("weight_norm",),
 }
 
 
@@ -83,7 +86,7 @@ class TestKey:
     def test_it_depends_on_the_code_of_a_rule_of_ones_own(self, tmp_path, monkeypatch):
         (tmp_path / "own_rule.py").write_text("first = 1\n")
         trial = Trial(h=1e-3, epochs=4, rule="own_rule:factory")
-        assert Job.of(trial, DIGEST).rule_source == MISSING
+        assert Job.of(trial, DIGEST).sources == {"rule_source": MISSING}
         monkeypatch.syspath_prepend(str(tmp_path))
         first = Job.of(trial, DIGEST)
 

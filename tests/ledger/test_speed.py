@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adambias.config import load_params
+from adambias.config import load_params, scale_names
 from adambias.data.preparation import expected_shape
 from adambias.ledger.speed import Rates, kind_of
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "benchmarks" / "rates.json"
 
 
-@pytest.mark.parametrize("scale", sorted(p.stem for p in (ROOT / "scales").glob("*.yaml")))
+@pytest.mark.parametrize("scale", scale_names(ROOT / "params.yaml"))
 def test_every_trial_of_a_scale_has_a_measured_speed(scale):
     settings = load_params(ROOT / "params.yaml", scale).scale
     shapes = {name: expected_shape(spec) for name, spec in settings.prepare.datasets.items()}

@@ -5,7 +5,6 @@ import torch
 import torchvision
 from torch.nn import functional
 
-from adambias.config import MODEL_NAMES
 from adambias.core.errors import ConfigError
 from adambias.networks import build, style
 
@@ -14,10 +13,6 @@ CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": 32}
 
 def _count(model):
     return sum(p.numel() for p in model.parameters())
-
-
-def test_config_and_module_name_the_same_models():
-    assert build.NAMES == MODEL_NAMES
 
 
 def test_resnet8_on_digits_has_77754_parameters():

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from adambias.config import RULE_NAMES
 from adambias.core.errors import ConfigError
+from adambias.core.registry import RULES
 from adambias.law import rules
 from adambias.training.optimizer import RuleOptimizer
 
@@ -66,7 +66,7 @@ def _scalar_recursion(name, theta, gradients, lr, *, correct, placement):
 
 @pytest.mark.parametrize("placement", ["inside", "outside"])
 @pytest.mark.parametrize("correct", [True, False])
-@pytest.mark.parametrize("name", RULE_NAMES)
+@pytest.mark.parametrize("name", RULES.names)
 def test_every_rule_follows_its_scalar_recursion(name, correct, placement):
     gradients = _gradients([(3,)], 25)
     start = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)

@@ -6,9 +6,9 @@ import torch
 
 import adambias as ab
 from adambias.config import SEMANTICS_VERSION
+from adambias.config.measures import COLUMNS
 from adambias.training.objective import Objective
 from adambias.training.precision import PROFILES, profile
-from adambias.training.record import COLUMNS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 

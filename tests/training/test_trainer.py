@@ -12,12 +12,12 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import adambias as ab
+from adambias.config.measures import COLUMNS, CORRECTION
 from adambias.core.errors import AdambiasError, ConfigError
 from adambias.data.dataset import Dataset
 from adambias.law.norms import gradient_norms
 from adambias.networks import build as models
 from adambias.training.objective import Objective
-from adambias.training.record import COLUMNS, CORRECTION_COLUMNS
 
 CPU = torch.device("cpu")
 
@@ -316,7 +316,7 @@ def test_correction_matches_on_a_smooth_network(digits, quick):
     assert records[12].correction_cosine > 0.9999
     assert training.correction["length_ratio"] == pytest.approx(1, abs=0.005)
     assert 1e-4 < records[12].correction_norm_ratio < 1e-2
-    assert set(CORRECTION_COLUMNS) < set(training.history().columns)
+    assert set(CORRECTION.columns) < set(training.history().columns)
 
 
 @pytest.mark.parametrize("changes", [{}, {"model": "vit_small", "epochs": 3}])
@@ -325,8 +325,8 @@ def test_measuring_the_correction_does_not_change_the_training(few_digits, quick
     plain = _records(trial, few_digits)
     measured = _records(trial.replace(correction_every=2), few_digits)
     assert measured[2].correction_norm_ratio > 0
-    absent = dict.fromkeys(CORRECTION_COLUMNS)
-    assert [dataclasses.replace(r, **absent) for r in measured] == plain
+    absent = CORRECTION.columns
+    assert [r.without(absent) for r in measured] == [r.without(absent) for r in plain]
 
 
 def test_the_correction_is_measured_with_epsilon_outside_where_gradients_vanish(few_digits, quick):

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from rich.console import Console
 
 from adambias.config import SEMANTICS_VERSION, Trial, naming
-from adambias.ledger.job import MISSING
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan
 
@@ -35,9 +34,11 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
             "recognised: run dvc repro prepare"
         )
-    for rule in sorted({job.trial.rule for job in plan.jobs if job.rule_source == MISSING}):
+    for words, count in plan.twins.items():
+        console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
+    for name in sorted({name for job in plan.jobs for name in job.lacking}):
         console.print(
-            f"rule {rule}: has no file to be found, so finished trials of it are not recognised: "
+            f"{name}: has no file to be found, so finished trials of it are not recognised: "
             "put its folder on PYTHONPATH, or install it"
         )
     others = sum(

@@ -1,9 +1,10 @@
-"""From ``params.yaml`` and ``scales/<scale>.yaml`` to frozen, validated dataclasses."""
+"""From ``params.yaml`` and the files in ``scales/`` to frozen, validated dataclasses."""
 
 from __future__ import annotations
 
 from adambias.config.analysis import Analyse, Figures, Interval, Regimes, Verdict
 from adambias.config.datasets import DatasetSpec, Prepare
+from adambias.config.files import ScaleFiles, scale_names
 from adambias.config.grid import Grid
 from adambias.config.resources import Resources
 from adambias.config.scale import Params, Scale, load_params
@@ -21,11 +22,9 @@ from adambias.config.studies import (
     Penalty,
     Table1,
 )
-from adambias.config.trial import MODEL_NAMES, RULE_NAMES, SEMANTICS_VERSION, TRIAL_FIELDS, Trial
+from adambias.config.trial import SEMANTICS_VERSION, TRIAL_FIELDS, Trial
 
 __all__ = [
-    "MODEL_NAMES",
-    "RULE_NAMES",
     "SEMANTICS_VERSION",
     "TRIAL_FIELDS",
     "Analyse",
@@ -49,8 +48,10 @@ __all__ = [
     "Regimes",
     "Resources",
     "Scale",
+    "ScaleFiles",
     "Table1",
     "Trial",
     "Verdict",
     "load_params",
+    "scale_names",
 ]

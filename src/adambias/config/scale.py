@@ -1,4 +1,4 @@
-"""A scale: ``params.yaml`` names one, ``scales/<scale>.yaml`` holds it."""
+"""A scale: ``params.yaml`` names one, ``scales/<scale>.yaml`` over ``common.yaml`` holds it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
 from adambias.config.analysis import Analyse, Figures
 from adambias.config.datasets import Prepare
+from adambias.config.files import ScaleFiles, read_yaml, scale_names
 from adambias.config.grid import Grid
 from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS
-from adambias.core.errors import ABSENT, ConfigError, choose_from
+from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import NotEmpty, build, validate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """A scale file: the settings of every stage."""
+    """The settings of every stage at one scale."""
 
     prepare: Prepare
     bilinear: Bilinear
@@ -112,34 +110,19 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
         With one line that names the file, the key, its value and what is allowed.
     """
     path = Path(path)
-    switch = _read_yaml(path)
+    switch = read_yaml(path)
     for key in switch:
         if key != "scale":
             raise ConfigError(
                 f"{path}: {key}", switch[key], "unknown key, the file holds only scale"
             )
     name = scale or switch.get("scale")
-    folder = path.parent / "scales"
-    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    known = scale_names(path)
     if name not in known:
         raise ConfigError(f"{path}: scale", name, choose_from(known, name))
-    file = folder / f"{name}.yaml"
-    settings = build(Scale, _read_yaml(file), f"{file}: ")
-    return Params(name=str(name), scale=settings, root=path.parent.resolve())
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
+    files = ScaleFiles(path, str(name))
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(str(path), ABSENT, "no such file, run from the project's root") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "unknown"
-        allowed = f"is not valid YAML, line {line}: {error.problem}"
-        raise ConfigError(str(path), ABSENT, allowed) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise ConfigError(str(path), ABSENT, f"is not a text in YAML: {line}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(str(path), content, "must hold keys and values")
-    return content
+        settings = build(Scale, files.settings())
+    except ConfigError as error:
+        raise error.within(f"{files.holder(error.key)}: ") from None
+    return Params(name=str(name), scale=settings, root=path.parent.resolve())

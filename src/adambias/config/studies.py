@@ -179,7 +179,7 @@ class Orders:
     rules : dict
         By label, ``rule`` and hyperparameters of its own.
     losses : dict
-        By name, :class:`OrderCase`; see :data:`adambias.studies.bilinear.LOSSES`.
+        By name, :class:`OrderCase`; see :mod:`adambias.studies.problems`.
     """
 
     hyperparameters: dict[str, Any]

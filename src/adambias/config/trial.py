@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from adambias.core.errors import ConfigError, choose_from
-from adambias.core.validation import AtLeastOne, Decay, OneOf, Positive, Range, validate
+from adambias.core.errors import ConfigError
+from adambias.core.registry import LOSSES, MEASURES, MODELS, RULES, is_own
+from adambias.core.validation import AtLeastOne, Decay, Positive, Range, validate
 
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
 
-RULE_NAMES = (
-    "gradient_descent",
-    "heavy_ball",
-    "nesterov",
-    "rmsprop",
-    "adam",
-    "adamw",
-    "nadam",
-    "lion",
-    "signum",
-)
-WITH_WEIGHT_DECAY = ("adamw", "lion")
-MODEL_NAMES = (
-    "resnet8",
-    "resnet14",
-    "resnet20",
-    "resnet32",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "paper_cnn",
-    "vit_small",
-)
+T = TypeVar("T")
+
+
+def later(as_before: T) -> T:
+    """Declare a field that came after trials had keys: the value that means "as before".
+
+    While a trial holds it, the field is left out of its key, of ``trial.json`` and of checkpoints,
+    so that ledgers written before the field was there go on to count. Never change that value.
+    """
+    field: T = dataclasses.field(default=as_before, metadata={"later": True})
+    return field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +62,24 @@ class Trial:
     correction_every : int
         Epochs between measurements of the memory correction on the network; 0 is never. It needs
         the full batch in fixed blocks, and bias correction.
+    loss : str
+        The training loss; see :mod:`adambias.networks.losses`.
+    measures : tuple of str
+        Further columns of each epoch's record; see :mod:`adambias.config.measures`.
+
+    Notes
+    -----
+    ``model``, ``rule``, ``loss`` and each of ``measures`` may be ``package.module:factory``, code
+    of one's own. ``epsilon`` is on purpose one number for three things: the rule's stabiliser, the
+    perturbation of the norm that is measured, and with it that norm's floor p√ε. The theory's
+    penalty is the norm perturbed by the rule's own epsilon (equation 2.3).
     """
 
     dataset: str = "digits"
-    model: Annotated[str, OneOf(MODEL_NAMES)] = "resnet8"
+    model: Annotated[str, MODELS.choice] = "resnet8"
     norm: Literal["batch", "group", "none"] = "batch"
     activation: Literal["relu", "gelu", "softplus", "tanh"] = "relu"
-    rule: str = "adam"
+    rule: Annotated[str, RULES.choice] = "adam"
     h: Annotated[float, Positive]
     beta1: Annotated[float, Decay] = 0.9
     beta2: Annotated[float, Decay] = 0.999
@@ -97,13 +96,14 @@ class Trial:
     eval_every: Annotated[int, AtLeastOne] = 5
     bn_statistics: Literal["exact", "running"] = "exact"
     correction_every: Annotated[int, Range(at_least=0)] = 0
+    loss: Annotated[str, LOSSES.choice] = later("cross_entropy")
+    measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
 
     def __post_init__(self) -> None:
         validate(self)
-        if ":" not in self.rule and self.rule not in RULE_NAMES:
-            allowed = f"{choose_from(RULE_NAMES, self.rule)}, or package.module:factory"
-            raise ConfigError("rule", self.rule, allowed)
         self._refuse_lost_weight_decay()
+        if len(set(self.measures)) < len(self.measures):
+            raise ConfigError("measures", list(self.measures), "must name each measure once")
         if self.correction_every:
             self._refuse_unmeasurable_correction()
 
@@ -112,9 +112,9 @@ class Trial:
         if self.rule == "adamw" and self.weight_decay == 0:
             allowed = "must be > 0 for adamw, which without it is adam: take rule = 'adam'"
             raise ConfigError("weight_decay", self.weight_decay, allowed)
-        takes_it = ":" in self.rule or self.rule in WITH_WEIGHT_DECAY
-        if self.weight_decay and not takes_it:
-            allowed = f"must be 0 for {self.rule}: only {' and '.join(WITH_WEIGHT_DECAY)} have one"
+        if self.weight_decay and not is_own(self.rule) and not _decays_weights(self.rule):
+            those = " and ".join(filter(_decays_weights, RULES.names))
+            allowed = f"must be 0 for {self.rule}: only {those} have one"
             raise ConfigError("weight_decay", self.weight_decay, allowed)
 
     def _refuse_unmeasurable_correction(self) -> None:
@@ -131,10 +131,49 @@ class Trial:
                 "blocks", self.blocks, "must be 'fixed' where correction_every is set"
             )
 
+    def identity(self) -> dict[str, Any]:
+        """Return the fields that tell this trial from others, for its key and its files."""
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            for value in (getattr(self, field.name),)
+            if "later" not in field.metadata or value != field.default
+        }
+
+    def own_code(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of factories of one's own, by field; fields without one are left out."""
+        named = {
+            field: tuple(filter(is_own, value if isinstance(value, tuple) else (value,)))
+            for field in NAMING_CODE
+            for value in (getattr(self, field),)
+        }
+        return {field: names for field, names in named.items() if names}
+
     def replace(self, **changes: Any) -> Trial:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
 
+def _decays_weights(rule: str) -> bool:
+    accepted = RULES.takes(rule)
+    return accepted is not None and "weight_decay" in accepted
+
+
+def ignored_fields(rule: str) -> tuple[str, ...]:
+    """Return the hyperparameters of a trial that its rule's factory does not take.
+
+    Not ``epsilon``, which perturbs the measured norm whatever the rule. None of a rule of one's own
+    that cannot be imported here.
+    """
+    try:
+        accepted = RULES.takes(rule)
+    except ConfigError:
+        return ()
+    return () if accepted is None else tuple(n for n in HYPERPARAMETERS if n not in accepted)
+
+
+HYPERPARAMETERS = ("beta1", "beta2", "epsilon_placement", "weight_decay", "bias_correction")
+NAMING_CODE = ("rule", "model", "loss", "measures")
+"""Fields that name code: built in, or one's own."""
 TRIAL_FIELDS = {f.name: f.default for f in dataclasses.fields(Trial)}
 """Every field of a trial, with its default."""

@@ -65,9 +65,20 @@ Decay = Fraction = Range(at_least=0, below=1)
 
 @dataclass(frozen=True)
 class OneOf:
-    """A string out of a set that is known only at run time."""
+    """A string out of a set that is known only at run time.
+
+    With ``or_own`` it may be ``package.module:factory`` too, which is not looked at here.
+    """
 
     names: tuple[str, ...]
+    or_own: bool = False
+
+    def refuse(self, value: str, key: str) -> None:
+        """Raise :class:`ConfigError` unless ``value`` is in the set."""
+        if value in self.names or (self.or_own and ":" in value):
+            return
+        more = ", or package.module:factory" if self.or_own else ""
+        raise ConfigError(key, value, f"{choose_from(self.names, value)}{more}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +176,15 @@ def convert_field(cls: type, name: str, value: Any, key: str) -> Any:
     return convert(_hints(cls)[name], value, key)
 
 
+def kinds_of(cls: type, name: str) -> tuple[Any, ...]:
+    """Return the plain types that the field ``name`` of a dataclass may hold, None left out."""
+    hint = _hints(cls)[name]
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return tuple(option for option in options if option is not type(None))
+
+
 def convert(hint: Any, value: Any, key: str) -> Any:
     """Return ``value`` as the type ``hint`` asks for, or raise :class:`ConfigError`."""
     origin = get_origin(hint)
@@ -196,8 +216,9 @@ def _apply(rule: Any, value: Any, key: str) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if not rule.holds(number):
                 raise ConfigError(key, number, f"must be {rule}")
-    elif isinstance(rule, OneOf) and value not in rule.names:
-        raise ConfigError(key, value, choose_from(rule.names, value))
+    elif isinstance(rule, OneOf):
+        for name in value if isinstance(value, tuple) else (value,):
+            rule.refuse(name, key)
     elif isinstance(rule, Entries) and not rule.holds(value):
         raise ConfigError(key, list(value), f"must have {rule}")
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING
 
 from adambias.config import DatasetSpec
 from adambias.data.manifest import ARRAYS, MANIFEST, data_root, read_array, read_manifest, settings
@@ -16,9 +16,6 @@ from adambias.data.preparation import prepare_into
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-
-Source: TypeAlias = Literal["digits", "cifar10", "cifar100", "image_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +114,7 @@ def load_dataset(
         if source is None and name not in ("digits", "cifar10", "cifar100"):
             source = "image_folder"
         spec = DatasetSpec(
-            source=cast(Source, source or name),
+            source=source or name,
             path=None if path is None else str(path),
             train_size=train_size,
             test_size=test_size,

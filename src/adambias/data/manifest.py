@@ -1,4 +1,4 @@
-"""The manifest of a prepared dataset: its settings, its checksums and its digest."""
+"""The manifest of a prepared dataset: checksums, settings, and one digest over it all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from adambias.config import DatasetSpec
 from adambias.core.errors import DataError
+from adambias.core.registry import code_of, is_own
 
 MANIFEST = "manifest.json"
 DIGITS_TRAIN_SIZE = 400
@@ -22,10 +23,15 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def settings(spec: DatasetSpec) -> dict[str, Any]:
-    """Return what identifies a preparation, with the defaults of ``digits`` filled in."""
+    """Return what identifies a preparation.
+
+    The defaults of ``digits`` are filled in, and a source of one's own is known by its code.
+    """
     values = dataclasses.asdict(spec)
     if spec.source == "digits" and spec.train_size is None:
         values["train_size"] = DIGITS_TRAIN_SIZE
+    if is_own(spec.source):
+        values["source_code"] = code_of(spec.source)
     return values
 
 

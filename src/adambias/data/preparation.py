@@ -1,21 +1,21 @@
-"""From a source to a folder of arrays: subsets, label noise, and the manifest."""
+"""Prepare a dataset: from its source to checksummed arrays in a folder of their own."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import numpy as np
 
 from adambias.config import DatasetSpec
-from adambias.core.errors import ConfigError, DataError
+from adambias.core.errors import DataError
+from adambias.core.registry import SOURCES
 from adambias.data.manifest import (
     ARRAYS,
     DIGITS_TRAIN_SIZE,
@@ -24,8 +24,7 @@ from adambias.data.manifest import (
     digest_of,
     settings,
 )
-
-Arrays: TypeAlias = dict[str, np.ndarray]
+from adambias.data.sources import Arrays
 
 
 def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Path:
@@ -47,20 +46,35 @@ def expected_shape(spec: DatasetSpec) -> tuple[int, ...]:
     return (spec.train_size or whole[0], *whole[1:])
 
 
-def downloads_root() -> Path:
-    """Return where torchvision's own files lie: ``ADAMBIAS_DOWNLOADS``, or ``downloads``."""
-    return Path(os.environ.get("ADAMBIAS_DOWNLOADS") or "downloads")
-
-
 def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
     """Prepare a dataset into a folder of any name; see :func:`prepare`."""
-    arrays, classes = _SOURCES[spec.source](spec)
+    arrays, classes = _read_source(spec)
     rng = np.random.default_rng(spec.seed)
     arrays = _shuffled_and_noised(arrays, len(classes), spec, rng)
     contents = {f"{key}.npy": _npy(arrays[key]) for key in ARRAYS}
     manifest = _describe(name, spec, arrays, contents, classes)
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     _write_folder(folder, contents | {MANIFEST: text.encode()})
+
+
+def _read_source(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
+    """Return what a source gives: its arrays, as far as they can be trained on, and its classes."""
+    arrays, classes = SOURCES.factory(spec.source)(spec)
+    for split in ("train", "test"):
+        images, labels = (arrays.get(f"{split}_{what}") for what in ("images", "labels"))
+        if images is None or labels is None:
+            raise DataError(f"source {spec.source}: must return {', '.join(ARRAYS)}")
+        if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
+            raise DataError(
+                f"source {spec.source}: {split}_images {images.shape} and {split}_labels "
+                f"{labels.shape} must be (N, C, H, W) and (N,), N > 0"
+            )
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(classes):
+            raise DataError(
+                f"source {spec.source}: {split}_labels must be integers from 0 to "
+                f"{len(classes) - 1}, one for each class"
+            )
+    return arrays, list(classes)
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -129,27 +143,6 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _stratified(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return sorted positions of ``size`` labels, each class in proportion to its count.
-
-    Fractional shares are rounded down, and the largest remainders get one more.
-    """
-    counts = np.bincount(labels)
-    shares = counts * (size / len(labels))
-    quota = np.floor(shares).astype(int)
-    quota[np.argsort(quota - shares, kind="stable")[: size - quota.sum()]] += 1
-    chosen = [rng.permutation(np.flatnonzero(labels == c))[:n] for c, n in enumerate(quota)]
-    return np.sort(np.concatenate(chosen))
-
-
-def _subset(labels: np.ndarray, size: int | None, key: str, rng: np.random.Generator) -> np.ndarray:
-    if size is None:
-        return np.arange(len(labels))
-    if size > len(labels):
-        raise ConfigError(key, size, f"must be at most {len(labels)}, the images there are")
-    return _stratified(labels, size, rng)
-
-
 def _shuffled_and_noised(
     arrays: Arrays, num_classes: int, spec: DatasetSpec, rng: np.random.Generator
 ) -> Arrays:
@@ -164,94 +157,3 @@ def _shuffled_and_noised(
         "test_images": arrays["test_images"],
         "test_labels": arrays["test_labels"].astype(np.int64),
     }
-
-
-def _split(
-    labels: np.ndarray, spec: DatasetSpec, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split images that come without a split into a stratified training set and the rest."""
-    train_size = cast(int, settings(spec)["train_size"])
-    if train_size >= len(labels):
-        raise ConfigError("train_size", train_size, f"must be below {len(labels)}, all images")
-    train = _stratified(labels, train_size, rng)
-    rest = np.setdiff1d(np.arange(len(labels)), train)
-    return train, rest[_subset(labels[rest], spec.test_size, "test_size", rng)]
-
-
-def _digits(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = bunch.images.astype(np.uint8)[:, None]
-    labels = bunch.target
-    train, test = _split(labels, spec, np.random.default_rng([spec.seed, 1]))
-    arrays = {
-        "train_images": images[train],
-        "train_labels": labels[train],
-        "test_images": images[test],
-        "test_labels": labels[test],
-    }
-    return arrays, [str(i) for i in range(10)]
-
-
-def _cifar(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
-    """Read CIFAR through torchvision, whose checksums it has to pass."""
-    from torchvision import datasets
-
-    reader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.source]
-    downloads = downloads_root()
-    rng = np.random.default_rng([spec.seed, 1])
-    arrays: Arrays = {}
-    for split, size in (("train", spec.train_size), ("test", spec.test_size)):
-        try:
-            part = reader(str(downloads), train=split == "train", download=True)
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{downloads}: {spec.source} is not there and cannot be downloaded ({error}); "
-                "put torchvision's files there, or use source image_folder"
-            ) from None
-        labels = np.asarray(part.targets)
-        chosen = _subset(labels, size, f"{split}_size", rng)
-        arrays[f"{split}_images"] = part.data[chosen].transpose(0, 3, 1, 2)
-        arrays[f"{split}_labels"] = labels[chosen]
-    return arrays, list(part.classes)
-
-
-def _image_folder(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
-    """Read a class-per-folder tree or archive, with or without ``train`` and ``test`` folders."""
-    from adambias.data.archives import list_images, read_images
-
-    source = Path(cast(str, spec.path))
-    files = list_images(source)
-    classes = sorted({file.label for file in files})
-    labels = np.array([classes.index(file.label) for file in files])
-    splits = np.array([file.split for file in files])
-    rng = np.random.default_rng([spec.seed, 1])
-    if {"train", "test"} <= set(splits):
-        parts = [np.flatnonzero(splits == split) for split in ("train", "test")]
-        sizes = (spec.train_size, spec.test_size)
-        train, test = (
-            part[_subset(labels[part], size, f"{split}_size", rng)]
-            for part, size, split in zip(parts, sizes, ("train", "test"), strict=True)
-        )
-    elif spec.train_size is None:
-        raise ConfigError("train_size", None, f"{source} has no train and test folders, give one")
-    else:
-        train, test = _split(labels, spec, rng)
-    chosen = np.concatenate([train, test])
-    images = read_images(source, [files[i] for i in chosen])
-    arrays = {
-        "train_images": images[: len(train)],
-        "train_labels": labels[train],
-        "test_images": images[len(train) :],
-        "test_labels": labels[test],
-    }
-    return arrays, classes
-
-
-_SOURCES = {
-    "digits": _digits,
-    "cifar10": _cifar,
-    "cifar100": _cifar,
-    "image_folder": _image_folder,
-}

@@ -11,14 +11,13 @@ broadcast against theta (``(B, 1)`` against ``(B, p)``) to run many rules at onc
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adambias.core.errors import ConfigError, choose_from
+from adambias.core.registry import RULES
 from adambias.core.validation import Decay, Range
 
 if TYPE_CHECKING:
@@ -331,30 +330,14 @@ def signum(
     )
 
 
-_FACTORIES: dict[str, Callable[..., UpdateRule]] = {
-    factory.__name__: factory
-    for factory in (
-        gradient_descent,
-        heavy_ball,
-        nesterov,
-        rmsprop,
-        adam,
-        adamw,
-        nadam,
-        lion,
-        signum,
-    )
-}
-NAMES: tuple[str, ...] = tuple(_FACTORIES)
-
-
 def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
     """Make a rule by its name, passing only the hyperparameters its factory accepts.
 
     Parameters
     ----------
     name : str
-        One of :data:`NAMES`, or ``"package.module:factory"`` for a factory of one's own.
+        One of :data:`adambias.core.registry.RULES`, or ``"package.module:factory"`` for a factory
+        of one's own.
     **hyperparameters
         ``beta1``, ``beta2``, ``epsilon``, ``epsilon_placement``, ``weight_decay``,
         ``bias_correction``; those the factory does not name are left out.
@@ -364,30 +347,10 @@ def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
     >>> make_rule("heavy_ball", beta1=0.5, beta2=0.9).decays
     (0.5,)
     """
-    factory = _FACTORIES.get(name) or _load_factory(name)
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        raise ConfigError("rule", name, "must name a function that returns an UpdateRule") from None
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        accepted = {p.name for p in parameters}
+    accepted = RULES.takes(name)
+    if accepted is not None:
         hyperparameters = {k: v for k, v in hyperparameters.items() if k in accepted}
-    rule = factory(**hyperparameters)
+    rule = RULES.factory(name)(**hyperparameters)
     if not isinstance(rule, UpdateRule):
         raise ConfigError("rule", name, f"must return an UpdateRule, not {type(rule).__name__}")
     return rule
-
-
-def _load_factory(name: str) -> Callable[..., UpdateRule]:
-    module_name, separator, factory_name = name.partition(":")
-    if not separator:
-        raise ConfigError(
-            "rule", name, f"{choose_from(NAMES, name)}, or package.module:factory for your own"
-        )
-    try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError("rule", name, f"cannot be imported ({error})") from None
-    if not callable(factory):
-        raise ConfigError("rule", name, "must name a function that returns an UpdateRule")
-    return factory

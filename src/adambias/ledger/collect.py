@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,46 +10,31 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adambias.config import TRIAL_FIELDS
+from adambias.config import TRIAL_FIELDS, Trial
+from adambias.config.measures import COLUMNS, CORRECTION
 from adambias.core.errors import LedgerError
 from adambias.core.files import replacing
 from adambias.core.tables import conform
+from adambias.core.validation import kinds_of
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from adambias.ledger.plan import Plan
 
-HISTORY_COLUMNS = {
-    "trial": pa.dictionary(pa.int32(), pa.string()),
-    "grid": pa.dictionary(pa.int32(), pa.string()),
-    "epoch": pa.int64(),
-    "train_loss": pa.float64(),
-    "train_accuracy": pa.float64(),
-    "test_loss": pa.float64(),
-    "test_accuracy": pa.float64(),
-    "perturbed_one_norm": pa.float64(),
-    "one_norm": pa.float64(),
-    "two_norm": pa.float64(),
-    "max_norm": pa.float64(),
-    "mean_abs_grad": pa.float64(),
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+HISTORY_COLUMNS: dict[str, pa.DataType] = {"trial": _NAMES, "grid": _NAMES} | {
+    name: pa.int64() if name == "epoch" else pa.float64() for name in COLUMNS
+}
+CORRECTION_COLUMNS = dict.fromkeys(CORRECTION.columns, pa.float64())
+OUTCOME_COLUMNS = {
+    "data_digest": pa.string(),
+    "parameters": pa.int64(),
+    "status": pa.string(),
+    "epochs_done": pa.int64(),
     "seconds": pa.float64(),
+    "machine": pa.string(),
 }
-CORRECTION_COLUMNS = {
-    "correction_norm_ratio": pa.float64(),
-    "correction_cosine": pa.float64(),
-}
-TRIAL_COLUMNS = (
-    "trial",
-    "grid",
-    *TRIAL_FIELDS,
-    "data_digest",
-    "parameters",
-    "status",
-    "epochs_done",
-    "seconds",
-    "machine",
-)
 _ROWS_AT_ONCE = 500_000
 
 
@@ -99,7 +83,7 @@ def write_tables(
         _write_histories(ledger, grid, jobs, outcomes, file)
     rows = [_trial_row(grid, job, outcomes[job.key]) for job in jobs]
     with replacing(folder / "trials.parquet") as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_trial_schema()), file)
+        pq.write_table(pa.Table.from_pylist(rows, schema=_trial_schema(rows)), file)
 
 
 def _write_histories(
@@ -109,7 +93,8 @@ def _write_histories(
     outcomes: Mapping[str, Mapping[str, Any]],
     file: Path,
 ) -> None:
-    schema = pa.schema(HISTORY_COLUMNS | CORRECTION_COLUMNS)
+    further = _further_columns(ledger, jobs)
+    schema = pa.schema(HISTORY_COLUMNS | CORRECTION_COLUMNS | further)
     contents = ledger.store.read_each(f"{job.key}/history.parquet" for job in jobs)
     waiting: list[pa.Table] = []
     rows = 0
@@ -123,6 +108,20 @@ def _write_histories(
                 waiting, rows = [], 0
         if waiting:
             writer.write_table(_concatenate(waiting))
+
+
+def _further_columns(ledger: Ledger, jobs: list[Job]) -> dict[str, pa.DataType]:
+    """Return the columns that trials measured besides, as their histories have them.
+
+    Read off one history for each choice of measures, so that nobody's code is needed to collect.
+    """
+    chosen = {job.trial.measures: job.key for job in jobs if job.trial.measures}
+    found: dict[str, pa.DataType] = {}
+    for content in ledger.store.read_each(f"{key}/history.parquet" for key in chosen.values()):
+        if content is not None:  # else it is named where it is read
+            found |= dict.fromkeys(pq.read_schema(pa.BufferReader(content)).names, pa.float64())
+    known = {*HISTORY_COLUMNS, *CORRECTION_COLUMNS}
+    return {name: kind for name, kind in found.items() if name not in known}
 
 
 def _concatenate(tables: list[pa.Table]) -> pa.Table:
@@ -141,7 +140,7 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
     return {
         "trial": job.key,
         "grid": grid,
-        **dataclasses.asdict(job.trial),
+        **{name: _cell(value) for name, value in job.trial.identity().items()},
         "data_digest": job.data_digest,
         "parameters": outcome["parameters"],
         "status": outcome["status"],
@@ -151,19 +150,20 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _trial_schema() -> pa.Schema:
-    types: dict[str, pa.DataType] = {
-        **dict.fromkeys(TRIAL_COLUMNS, pa.string()),
-        **dict.fromkeys(
-            ("h", "beta1", "beta2", "epsilon", "weight_decay", "seconds"), pa.float64()
-        ),
-        **dict.fromkeys(
-            (
-                *("epochs", "seed", "batch_size", "ghost_batch_size", "eval_every"),
-                *("correction_every", "parameters", "epochs_done"),
-            ),
-            pa.int64(),
-        ),
-        "bias_correction": pa.bool_(),
-    }
-    return pa.schema({name: types[name] for name in TRIAL_COLUMNS})
+def _cell(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, tuple) else value
+
+
+def _trial_schema(rows: list[dict[str, Any]]) -> pa.Schema:
+    """Return the columns of trials; fields that came later only where a trial uses one."""
+    used = {name for row in rows for name in row}
+    fields = {name: _arrow_type(name) for name in TRIAL_FIELDS if name in used}
+    return pa.schema({"trial": pa.string(), "grid": pa.string()} | fields | OUTCOME_COLUMNS)
+
+
+def _arrow_type(field: str) -> pa.DataType:
+    kinds = kinds_of(Trial, field)
+    for kind, arrow in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64())):
+        if kind in kinds:
+            return arrow
+    return pa.string()

@@ -1,41 +1,36 @@
-"""A job: a trial with its key, a hash of everything that determines its result."""
+"""A trial's key, and what it depends on besides its fields: the data, and code of one's own."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import importlib.util
 import json
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from adambias.config import SEMANTICS_VERSION, Trial
-
-MISSING = "missing"
-"""Stands for the source of a rule that has none to be found; such a trial is never finished."""
+from adambias.core.registry import MISSING, code_of
 
 
-def source_of(rule: str) -> str:
-    """Return the SHA-256 of the file that holds a rule of one's own.
+def own_sources(trial: Trial) -> dict[str, str]:
+    """Return the SHA-256 of the code of one's own that a trial names, by field and ``_source``.
 
-    Empty for a rule of this package, whose code :data:`SEMANTICS_VERSION` stands for, and
-    ``missing`` if the module has no file to be found. What the module imports is not looked at.
+    Built-in names have none: :data:`SEMANTICS_VERSION` stands for their code. Where a file is not
+    to be found it is :data:`~adambias.core.registry.MISSING`; such a trial is never finished.
     """
-    name, own, _ = rule.partition(":")
-    if not own:
-        return ""
-    try:
-        module = sys.modules.get(name)
-        spec = None if module else importlib.util.find_spec(name)
-        file = getattr(module, "__file__", None) or (spec and spec.origin)
-        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
-    except Exception:  # a package above it runs on the way, and may raise anything
-        return MISSING
+    found = {
+        f"{name}_source": [code_of(each) for each in named]
+        for name, named in trial.own_code().items()
+    }
+    return {name: MISSING if MISSING in codes else _one(codes) for name, codes in found.items()}
 
 
-def trial_key(trial: Trial, data_digest: str, rule_source: str = "") -> str:
+def _one(codes: list[str]) -> str:
+    """Return one digest for several; that of a single one is its own."""
+    return codes[0] if len(codes) == 1 else hashlib.sha256(" ".join(codes).encode()).hexdigest()
+
+
+def trial_key(trial: Trial, data_digest: str, sources: Mapping[str, str] | None = None) -> str:
     """Return the trial's identity: 16 hexadecimal digits.
 
     Parameters
@@ -44,55 +39,79 @@ def trial_key(trial: Trial, data_digest: str, rule_source: str = "") -> str:
         Every hyperparameter.
     data_digest : str
         SHA-256 of the prepared data, from its manifest.
-    rule_source : str
-        What :func:`source_of` tells of the trial's rule.
+    sources : mapping, optional
+        What :func:`own_sources` tells of the trial.
 
     Returns
     -------
     str
         The first 16 hexadecimal digits of the SHA-256 of a canonical JSON text. The semantics
-        version is part of it, and the code of a rule of one's own; grid names, devices and
-        clusters are not.
+        version is part of it, and code of one's own; grid names, devices and clusters are not.
+        Fields that came later are left out while they hold the value that means "as before"; see
+        :func:`adambias.config.trial.later`.
     """
     identity = {
         "semantics": SEMANTICS_VERSION,
-        "trial": vars(trial),
+        "trial": trial.identity(),
         "data": data_digest,
-    } | _own_rule(rule_source)
+        **(sources or {}),
+    }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _own_rule(source: str) -> dict[str, str]:
-    """Return the entry for a rule of one's own; other trials have none."""
-    return {"rule_source": source} if source else {}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial with its key and what it depends on besides: its data, and a rule's own code."""
+    """A trial with its key and what it depends on besides: its data, and code of one's own.
+
+    Parameters
+    ----------
+    key : str
+        See :func:`trial_key`.
+    trial : Trial
+        What to train.
+    data_digest : str
+        SHA-256 of the prepared data.
+    sources : dict
+        What :func:`own_sources` told of the trial when it was planned.
+    """
 
     key: str
     trial: Trial
     data_digest: str
-    rule_source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trial: Trial, data_digest: str, source: str | None = None) -> Job:
+    def of(cls, trial: Trial, data_digest: str, sources: Mapping[str, str] | None = None) -> Job:
         """Compute the key of ``trial`` on the data with this digest.
 
-        ``source`` is that of its rule when the trial was planned, by default what it is now.
+        ``sources`` are those of its own code when it was planned, by default what they are now.
         """
-        if source is None:
-            source = source_of(trial.rule)
-        key = trial_key(trial, data_digest, source)
-        return cls(key=key, trial=trial, data_digest=data_digest, rule_source=source)
+        if sources is None:
+            sources = own_sources(trial)
+        key = trial_key(trial, data_digest, sources)
+        return cls(key=key, trial=trial, data_digest=data_digest, sources=sources)
+
+    @classmethod
+    def recorded(cls, trial: Trial, content: Mapping[str, Any]) -> Job:
+        """Return the job that ``trial.json`` describes, with this content."""
+        sources = {f"{name}_source": content.get(f"{name}_source") for name in trial.own_code()}
+        known = {name: source for name, source in sources.items() if source}
+        return cls.of(trial, content["data"]["digest"], known)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Names of code of one's own whose file was not to be found."""
+        lacking = {name.removesuffix("_source") for name, s in self.sources.items() if s == MISSING}
+        named = self.trial.own_code()
+        return tuple(n for f in named if f in lacking for n in named[f] if code_of(n) == MISSING)
 
     def manifest(self) -> dict[str, Any]:
         """Return the content of ``trial.json``."""
         return {
             "key": self.key,
             "semantics": SEMANTICS_VERSION,
-            "trial": dataclasses.asdict(self.trial),
+            "trial": self.trial.identity(),
             "data": {"name": self.trial.dataset, "digest": self.data_digest},
-        } | _own_rule(self.rule_source)
+            **self.sources,
+        }

@@ -164,8 +164,7 @@ class Ledger:
                 "is kept and not used; its trial is trained anew"
             )
         try:
-            trial, source = build(Trial, content["trial"]), content.get("rule_source", "")
-            job = Job.of(trial, content["data"]["digest"], source)
+            job = Job.recorded(build(Trial, content["trial"]), content)
         except (ConfigError, KeyError, TypeError) as error:
             raise LedgerError(f"{where}: does not describe a trial ({error})") from None
         if job.key != key:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adambias.config import SEMANTICS_VERSION, Params
+from adambias.config import SEMANTICS_VERSION, Params, Trial
+from adambias.config.trial import NAMING_CODE, ignored_fields
 from adambias.core.errors import ConfigError, DataError, LedgerError
 from adambias.data.manifest import prepared_digest
 from adambias.ledger.job import Job
@@ -36,6 +38,9 @@ class Plan:
         ``done.json`` of every finished trial of the ledger, of these grids or not.
     repeated : int
         Trials that were named more than once in one grid.
+    twins : dict of int
+        By what a rule ignores, in words: trials left out because they differ in that alone from
+        one that stands in the same grid.
     unprepared : tuple of str
         Datasets that are not prepared, so that finished trials on them cannot be recognised.
     damaged : tuple of str
@@ -48,6 +53,7 @@ class Plan:
     extends: Mapping[str, str] = field(default_factory=dict)
     recorded: tuple[Mapping[str, Any], ...] = ()
     repeated: int = 0
+    twins: Mapping[str, int] = field(default_factory=dict)
     unprepared: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
 
@@ -155,13 +161,15 @@ def make_plan(
         digests, unprepared = _digests(params, strict)
     grids: dict[str, list[Job]] = {}
     repeated = 0
+    twins: Counter[str] = Counter()
     for name in names:
         grid = params.scale.grid(name)
         jobs = [Job.of(t, digests[t.dataset]) for t in grid.expand(params.scale.trial)]
         if not jobs:
             raise ConfigError(f"grids.{name}.exclude", list(grid.exclude), "leaves no trial")
-        grids[name] = list(_one_trial_a_key(jobs).values())
-        repeated += len(jobs) - len(grids[name])
+        once = list(_one_trial_a_key(jobs).values())
+        repeated += len(jobs) - len(once)
+        grids[name] = list(_without_twins(once, twins))
     jobs_by_key = _one_trial_a_key(job for jobs in grids.values() for job in jobs)
     folders = ledger.keys()
     known = dict(ledger.outcomes(folders))
@@ -174,6 +182,7 @@ def make_plan(
         extends=_extensions(known, pending.values()),
         recorded=tuple(known.values()),
         repeated=repeated,
+        twins=twins,
         unprepared=unprepared,
         damaged=tuple(ledger.damaged_outcomes(sorted(pending.keys() & set(folders)))),
     )
@@ -207,6 +216,24 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
     return by_key
 
 
+def _without_twins(jobs: Iterable[Job], left_out: Counter[str]) -> Iterator[Job]:
+    """Yield jobs without those that differ from one before in nothing that their rule takes.
+
+    Along beta2 heavy ball would train one and the same network again and again.
+    """
+    seen: dict[str, Trial] = {}
+    for job in jobs:
+        ignored = ignored_fields(job.trial.rule)
+        rest = {name: v for name, v in job.trial.identity().items() if name not in ignored}
+        trained = json.dumps([rest, job.data_digest, dict(job.sources)], sort_keys=True)
+        first = seen.setdefault(trained, job.trial)
+        if first is job.trial:
+            yield job
+        else:
+            axes = [n for n in ignored if getattr(first, n) != getattr(job.trial, n)]
+            left_out[f"{job.trial.rule} takes no {' and no '.join(axes)}"] += 1
+
+
 def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     digests, unprepared = {}, []
     for name, spec in params.scale.prepare.datasets.items():
@@ -220,9 +247,9 @@ def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, .
     return digests, tuple(unprepared)
 
 
-def _lineage(trial: Mapping[str, Any], digest: str, source: str) -> str:
+def _lineage(trial: Mapping[str, Any], digest: str, sources: Mapping[str, str]) -> str:
     rest = {name: value for name, value in trial.items() if name != "epochs"}
-    return json.dumps([rest, digest, source], sort_keys=True)
+    return json.dumps([rest, digest, dict(sources)], sort_keys=True)
 
 
 def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) -> dict[str, str]:
@@ -231,12 +258,13 @@ def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) 
     for key, outcome in outcomes.items():
         same = outcome.get("semantics", SEMANTICS_VERSION) == SEMANTICS_VERSION
         if same and outcome.get("state_kept"):
-            source = outcome.get("rule_source", "")
-            lineage = _lineage(outcome["trial"], outcome["data_digest"], source)
+            names = (f"{field}_source" for field in NAMING_CODE)
+            sources = {name: outcome[name] for name in names if outcome.get(name)}
+            lineage = _lineage(outcome["trial"], outcome["data_digest"], sources)
             kept.setdefault(lineage, []).append((outcome["epochs"], key))
     extends = {}
     for job in pending:
-        lineage = _lineage(asdict(job.trial), job.data_digest, job.rule_source)
+        lineage = _lineage(job.trial.identity(), job.data_digest, job.sources)
         shorter = [
             (epochs, key) for epochs, key in kept.get(lineage, []) if epochs < job.trial.epochs
         ]

@@ -1,12 +1,10 @@
-"""BatchNorm over blocks of a batch, and its statistics over a whole population."""
+"""BatchNorm over blocks, and its statistics over all of them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from adambias.networks import batchnorm as models
 
 
 class BlockBatchNorm(nn.BatchNorm2d):
@@ -41,7 +39,7 @@ class PopulationStatistics:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers = [m for m in model.modules() if isinstance(m, models.BlockBatchNorm)]
+        self._layers = [m for m in model.modules() if isinstance(m, BlockBatchNorm)]
         self._spans = [layer.num_features for layer in self._layers]
         channels = next(model.parameters()).new_zeros(sum(self._spans))
         self._mean, self._var = channels, torch.ones_like(channels)

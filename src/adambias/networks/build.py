@@ -1,31 +1,13 @@
-"""A network by its name."""
+"""A network from its name, with initial weights that depend on the seed alone."""
 
 from __future__ import annotations
-
-import functools
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from adambias.core.errors import ConfigError, choose_from
-from adambias.networks.others import paper_cnn, vit_small
-from adambias.networks.resnet import BasicBlock, Bottleneck, deep_resnet, small_resnet
+from adambias.core.registry import MODELS
 from adambias.networks.style import ACTIVATIONS, NORMS, Style
-
-_FACTORIES: dict[str, Callable[[Style], nn.Module]] = {
-    "resnet8": functools.partial(small_resnet, blocks=1),
-    "resnet14": functools.partial(small_resnet, blocks=2),
-    "resnet20": functools.partial(small_resnet, blocks=3),
-    "resnet32": functools.partial(small_resnet, blocks=5),
-    "resnet18": functools.partial(deep_resnet, block=BasicBlock, depths=(2, 2, 2, 2)),
-    "resnet34": functools.partial(deep_resnet, block=BasicBlock, depths=(3, 4, 6, 3)),
-    "resnet50": functools.partial(deep_resnet, block=Bottleneck, depths=(3, 4, 6, 3)),
-    "resnet101": functools.partial(deep_resnet, block=Bottleneck, depths=(3, 4, 23, 3)),
-    "paper_cnn": paper_cnn,
-    "vit_small": vit_small,
-}
-NAMES: tuple[str, ...] = tuple(_FACTORIES)
 
 
 def build(
@@ -43,7 +25,8 @@ def build(
     Parameters
     ----------
     name : str
-        One of :data:`NAMES`.
+        One of :data:`adambias.core.registry.MODELS`, or ``package.module:factory`` for a network of
+        one's own, made by a function of a :class:`~adambias.networks.style.Style`.
     in_channels, num_classes, image_size : int
         Channels and side of the images, and number of classes.
     norm : {"batch", "group", "none"}
@@ -62,7 +45,6 @@ def build(
     77754
     """
     for key, value, table in (
-        ("model", name, _FACTORIES),
         ("norm", norm, NORMS),
         ("activation", activation, ACTIVATIONS),
     ):
@@ -76,8 +58,12 @@ def build(
         activation=ACTIVATIONS[activation],
         name_of_norm=norm,
     )
-    if seed is None:
-        return _FACTORIES[name](style)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _FACTORIES[name](style)
+    factory = MODELS.factory(name)
+    # A fork of the random state: a seed determines the weights and changes nothing else.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        model = factory(style)
+    if not isinstance(model, nn.Module):
+        raise ConfigError("model", name, f"{MODELS.must}, not {type(model).__name__}")
+    return model

@@ -1,4 +1,4 @@
-"""The paper's small CNN, and a small vision transformer."""
+"""The paper's small convolutional network, and a small vision transformer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""ResNets: small ones as for CIFAR, and the deep ones with a stem for CIFAR's images."""
+"""CIFAR-style and deep ResNets (He et al. 2016)."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -137,15 +138,25 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
-def small_resnet(style: Style, *, blocks: int) -> nn.Module:
+def _small_resnet(style: Style, *, blocks: int) -> nn.Module:
     """Keep PyTorch's initial weights, smaller than torchvision's: a calmer start of training."""
     return ResNet(BasicBlock, [blocks] * 3, [16, 32, 64], style)
 
 
-def deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
+def _deep_resnet(style: Style, *, block: type[Block], depths: Sequence[int]) -> nn.Module:
     """Start as torchvision's own networks do, with normal weights of variance 2 / fan-out."""
     model = ResNet(block, depths, [64, 128, 256, 512], style)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return model
+
+
+resnet8 = functools.partial(_small_resnet, blocks=1)
+resnet14 = functools.partial(_small_resnet, blocks=2)
+resnet20 = functools.partial(_small_resnet, blocks=3)
+resnet32 = functools.partial(_small_resnet, blocks=5)
+resnet18 = functools.partial(_deep_resnet, block=BasicBlock, depths=(2, 2, 2, 2))
+resnet34 = functools.partial(_deep_resnet, block=BasicBlock, depths=(3, 4, 6, 3))
+resnet50 = functools.partial(_deep_resnet, block=Bottleneck, depths=(3, 4, 6, 3))
+resnet101 = functools.partial(_deep_resnet, block=Bottleneck, depths=(3, 4, 23, 3))

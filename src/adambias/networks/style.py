@@ -1,4 +1,4 @@
-"""What networks have in common: shapes, normalisation and activation."""
+"""What networks are built with: images, classes, normalisation and activation."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty
-from adambias.core.errors import ConfigError, choose_from
 from adambias.core.files import write_parquet, write_text
 from adambias.core.processes import run_all
+from adambias.core.registry import PROBLEMS
 from adambias.law import losses, rules
-from adambias.law.arguments import Losses
 from adambias.law.convergence import observed_order
 from adambias.law.derivatives import gradient
 from adambias.law.flows import leading_order_flow, modified_flow
 from adambias.law.integration import integrate, iterate
 from adambias.law.norms import perturbed_one_norm
+from adambias.studies.problems import start_of
 from adambias.studies.results import write_results
 from adambias.studies.table1 import table1_cells, table1_markdown
 
@@ -134,7 +134,7 @@ def smallest_norm_point(x: float, y: float) -> tuple[float, float]:
 
 def fan_table(settings: Bilinear, name: str, fan: Fan) -> pd.DataFrame:
     """Return Adam's trajectories of one panel of figure 2 or 3."""
-    loss, start = losses.bilinear(x=settings.x, y=settings.y), _start(settings)
+    loss, start = losses.bilinear(x=settings.x, y=settings.y), start_of(settings)
     tables = []
     for value in getattr(fan, fan.varied):
         point = {"beta1": fan.beta1[0], "beta2": fan.beta2[0], "h": fan.h[0], fan.varied: value}
@@ -147,7 +147,7 @@ def fan_table(settings: Bilinear, name: str, fan: Fan) -> pd.DataFrame:
 
 def path_table(settings: Bilinear, name: str, case: FlowCase) -> pd.DataFrame:
     """Return Adam and both its flows, with the distance to Adam in column ``error``."""
-    loss, start = losses.bilinear(x=settings.x, y=settings.y), _start(settings)
+    loss, start = losses.bilinear(x=settings.x, y=settings.y), start_of(settings)
     rule = rules.adam(beta1=case.beta1, beta2=case.beta2, epsilon=case.epsilon)
     n_steps = round(case.horizon / case.h)
     adam = iterate(rule, loss, start, case.h, n_steps)
@@ -211,38 +211,17 @@ def path_errors(paths: pd.DataFrame) -> list[dict[str, Any]]:
     return largest.to_dict("records")  # type: ignore[return-value]
 
 
-def _start(settings: Bilinear) -> Tensor:
-    return torch.tensor(settings.start, dtype=torch.float64)
-
-
-def _losses_and_starts(settings: Bilinear) -> dict[str, tuple[Losses, Tensor]]:
-    mlp, mlp_start = losses.tanh_mlp()
-    wells_start = torch.tensor([1.9, 0.4, -1.5, 0.3, 1.6], dtype=torch.float64)
-    models = [(settings.x, settings.y), (1.0, 2.0), (1.5, 0.5)]
-    batches = [losses.bilinear(x=x, y=y) for x, y in models]
-    return {
-        "bilinear": (losses.bilinear(x=settings.x, y=settings.y), _start(settings)),
-        "tanh_mlp": (mlp, mlp_start),
-        "double_wells": (losses.double_wells(), wells_start),
-        "bilinear_batches": (batches, _start(settings)),
-    }
-
-
-LOSSES = ("bilinear", "tanh_mlp", "double_wells", "bilinear_batches")
-
-
 def _orders(settings: Bilinear) -> Iterator[tuple[str, str]]:
     """Yield every loss with every rule whose orders are measured on it."""
     for name, case in settings.orders.losses.items():
-        if name not in LOSSES:
-            raise ConfigError("orders.losses", name, choose_from(LOSSES, name))
+        PROBLEMS.factory(name)  # refused here, before hours are spent on the others
         for label in case.rules or settings.orders.rules:
             yield name, label
 
 
 def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:
     """Return the observed orders of one rule on one loss."""
-    loss, start = _losses_and_starts(settings)[loss_name]
+    loss, start = PROBLEMS.factory(loss_name)(settings)
     case, rule_settings = settings.orders.losses[loss_name], settings.orders.rules[label]
     hyperparameters = settings.orders.hyperparameters | case.hyperparameters | rule_settings
     name = str(hyperparameters.pop("rule", label))
@@ -276,7 +255,7 @@ def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
         beta2=torch.from_numpy(beta2)[:, None],
         epsilon=settings.epsilon,
     )
-    start = _start(model).expand(len(beta1), 2).contiguous()
+    start = start_of(model).expand(len(beta1), 2).contiguous()
     n_steps = round(settings.horizon / settings.h)
     adam, _ = iterate(rule, loss, start, settings.h, n_steps, return_info=True)
     errors = []

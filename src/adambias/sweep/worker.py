@@ -24,8 +24,9 @@ import torch
 import adambias
 from adambias.config import DatasetSpec
 from adambias.core.errors import CheckpointError, ConfigError, DataError
+from adambias.core.registry import MISSING
 from adambias.data.dataset import Dataset, load_dataset
-from adambias.ledger.job import MISSING, Job, source_of
+from adambias.ledger.job import Job, own_sources
 from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.speed import kind_of
 from adambias.sweep.assignment import Order
@@ -187,9 +188,10 @@ class TrialRun:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
             },
-            "trial": dataclasses.asdict(self.job.trial),
+            "trial": self.job.trial.identity(),
             "data_digest": self.job.data_digest,
-            "rule_source": self.job.rule_source,
+            "rule_source": "",
+            **self.job.sources,
             "state_kept": self.order.keep_state and self.training.status == "finished",
         }
         # Two workers that finish at once may mix their files: who sees it writes its own again.
@@ -250,14 +252,16 @@ def _dataset(order: Order) -> Dataset:
 
 
 def _refuse_other_code(job: Job) -> None:
-    """Refuse a rule of one's own whose code here is not what the trial's key stands for."""
-    here = source_of(job.trial.rule)
-    if here == MISSING:
-        allowed = "its module has no file to be found: put it into one, on the path of every node"
-        raise ConfigError("rule", job.trial.rule, allowed)
-    if here != job.rule_source:
-        allowed = (
-            f"its module on this node, of digest {here[:12]}, is not {job.rule_source[:12]} as "
-            "planned: install the same on every node, and run the same command again"
-        )
-        raise ConfigError("rule", job.trial.rule, allowed)
+    """Refuse code of one's own that here is not what the trial's key stands for."""
+    for name, here in own_sources(job.trial).items():
+        field, planned = name.removesuffix("_source"), job.sources.get(name, "")
+        named = " and ".join(job.trial.own_code()[field])
+        if here == MISSING:
+            allowed = "has no file to be found: put it into one, on the path of every node"
+            raise ConfigError(field, named, allowed)
+        if here != planned:
+            allowed = (
+                f"its module on this node, of digest {here[:12]}, is not {planned[:12]} as "
+                "planned: install the same on every node, and run the same command again"
+            )
+            raise ConfigError(field, named, allowed)

@@ -9,5 +9,12 @@ from __future__ import annotations
 from adambias.core.lazy import lazy
 
 __getattr__, __dir__ = lazy(
-    __name__, {"train": "trainer", "Training": "trainer", "EpochRecord": "record"}
+    __name__,
+    {
+        "train": "trainer",
+        "Training": "trainer",
+        "EpochRecord": "record",
+        "Snapshot": "measures",
+        "Measure": "measures",
+    },
 )

@@ -64,8 +64,14 @@ def require_same_trial(found: Mapping[str, Any], trial: Trial) -> None:
     CheckpointError
         Naming the first field that differs.
     """
-    for key, value in dataclasses.asdict(trial).items():
-        other = found.get(key)
+    fields = {field.name: field for field in dataclasses.fields(trial)}
+    for key in {**fields, **found}:
+        # A state of an earlier version lacks what came later, and means "as before" by it.
+        later = key in fields and "later" in fields[key].metadata
+        value, other = (
+            getattr(trial, key, None),
+            found.get(key, fields[key].default if later else None),
+        )
         if other != value and not (key == "epochs" and other is not None and other < value):
             raise CheckpointError(
                 f"checkpoint of another trial: {key} = {other!r}, this trial has {value!r}; "

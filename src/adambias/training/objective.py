@@ -6,16 +6,16 @@ a norm are a few operations on one tensor, whatever the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adambias.config import Trial
 from adambias.core.errors import ConfigError
+from adambias.core.registry import LOSSES
 from adambias.data.dataset import Dataset
 from adambias.networks.batchnorm import BlockBatchNorm, PopulationStatistics
 from adambias.networks.build import build
@@ -100,6 +100,7 @@ class Objective:
             torch.tensor(s, device=device, dtype=self.precision.dtype).view(-1, 1, 1)
             for s in (data.mean, data.std)
         )
+        self._loss_of: Callable[[Tensor, Tensor], Tensor] = LOSSES.factory(trial.loss)()
         self.size = len(data.train_labels)
         self.block_size = _block_size(trial, self.size)
         model = _network(trial, data)
@@ -202,7 +203,7 @@ class Objective:
         with self.precision.network(self.device):
             logits = self.model(images)
         logits = logits.to(self.precision.dtype)
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        loss = self._loss_of(logits, labels)
         return loss, (logits.detach().argmax(1) == labels).sum()
 
     def _training_blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:

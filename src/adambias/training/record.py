@@ -1,89 +1,87 @@
-"""Full-batch training: ``train(trial, data)`` is an iterator of epoch records."""
+"""An epoch's record, and records as a table of numbers in a checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor
+from adambias.config.measures import CORRECTION, STANDARD, TEST
 
-from adambias.law.norms import NORMS
-
-if TYPE_CHECKING:
-    pass
+_FIRST_COLUMNS = (
+    *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+    *("perturbed_one_norm", "one_norm", "two_norm", "max_norm", "mean_abs_grad", "seconds"),
+    *("correction_norm_ratio", "correction_cosine"),
+)
+"""Columns of a checkpoint that names none, as those of the first versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
     """Everything measured at theta^(n), before step n.
 
+    Every measured column is an attribute: ``record.train_loss``, ``record.perturbed_one_norm``;
+    see :mod:`adambias.config.measures`. A column that is not measured at this epoch is None.
+
     Parameters
     ----------
     epoch : int
         n, from 0.
-    train_loss, train_accuracy : float
-        Mean cross-entropy over the training images, and the fraction classified correctly.
-    test_loss, test_accuracy : float or None
-        The same over the test images; None on epochs not evaluated.
-    perturbed_one_norm, one_norm, two_norm, max_norm, mean_abs_grad : float
-        Norms of the full-batch gradient; see :func:`adambias.law.norms.gradient_norms`.
     seconds : float
         Wall time of the epoch.
-    correction_norm_ratio, correction_cosine : float or None
-        The law's memory correction: its length over that of the update, and its cosine with the
-        difference that memory made; see :mod:`adambias.training.correction`. None on other epochs.
+    values : mapping
+        The measured columns by name: float, or None.
     """
 
     epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float | None
-    test_accuracy: float | None
-    perturbed_one_norm: float
-    one_norm: float
-    two_norm: float
-    max_norm: float
-    mean_abs_grad: float
     seconds: float
-    correction_norm_ratio: float | None = None
-    correction_cosine: float | None = None
+    values: Mapping[str, float | None]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a measured column; those that a trial has not asked for are None."""
+        if name in _KNOWN or name in self.__dict__.get("values", {}):
+            return self.__dict__["values"].get(name)
+        raise AttributeError(f"a record of this trial has no column {name!r}")
+
+    def without(self, columns: Sequence[str]) -> EpochRecord:
+        """Return the record as if some columns had not been measured."""
+        return dataclasses.replace(self, values={**self.values, **dict.fromkeys(columns)})
 
 
-CORRECTION_COLUMNS = ("correction_norm_ratio", "correction_cosine")
-TEST = ("test_loss", "test_accuracy")
-MEASURED = ("train_loss", "train_accuracy", *NORMS, *TEST)
-COLUMNS = tuple(f.name for f in dataclasses.fields(EpochRecord) if f.name not in CORRECTION_COLUMNS)
+_KNOWN = {name for measure in (*STANDARD, CORRECTION) for name in measure.columns}
 
 
-def is_evaluated(epoch: int, epochs: int, every: int) -> bool:
-    """Tell whether an epoch of a training has test columns."""
-    return epoch % every == 0 or epoch == epochs - 1
+def to_rows(records: Sequence[EpochRecord], columns: Sequence[str]) -> list[list[float]]:
+    """Return records as rows of numbers, NaN for what was not measured."""
+    rows = ([getattr(record, name) for name in columns] for record in records)
+    return [[math.nan if value is None else float(value) for value in row] for row in rows]
 
 
-def to_tensor(records: list[EpochRecord]) -> Tensor:
-    """Return records as a table of numbers, NaN for what was not measured."""
-    rows = [
-        [math.nan if value is None else float(value) for value in dataclasses.astuple(record)]
-        for record in records
-    ]
-    return torch.tensor(rows, dtype=torch.float64).view(
-        len(rows), len(dataclasses.fields(EpochRecord))
-    )
+def from_rows(
+    rows: Sequence[Sequence[float]], columns: Sequence[str] | None, evaluated: Sequence[bool]
+) -> list[EpochRecord]:
+    """Return the records that :func:`to_rows` turned into rows.
 
-
-def from_tensor(table: Tensor, trial: Mapping[str, Any]) -> list[EpochRecord]:
-    """Return the records of a table that :func:`to_tensor` made."""
-    names = [f.name for f in dataclasses.fields(EpochRecord)]
+    Parameters
+    ----------
+    rows : sequence of sequence of float
+        The table.
+    columns : sequence of str or None
+        Its columns; None are those of a checkpoint of the first versions.
+    evaluated : sequence of bool
+        Whether each row's test columns were measured: they may be NaN all the same.
+    """
+    names = [*(columns or _FIRST_COLUMNS)]
+    always = {name for measure in STANDARD for name in measure.columns}
     records = []
-    for n, row in enumerate(table.tolist()):
-        values: dict[str, Any] = dict(zip(names, row, strict=True)) | {"epoch": n}
-        absent: tuple[str, ...] = ()
-        if not is_evaluated(n, trial["epochs"], trial["eval_every"]):
-            absent += TEST
-        absent += tuple(name for name in CORRECTION_COLUMNS if math.isnan(values[name]))
-        records.append(EpochRecord(**values | dict.fromkeys(absent)))
+    for n, row in enumerate(rows):
+        table = dict(zip(names, row, strict=True))
+        del table["epoch"]
+        seconds = table.pop("seconds")
+        absent = set() if evaluated[n] else {*TEST.columns}
+        absent |= {name for name, value in table.items() if name not in always and value != value}
+        values: dict[str, float | None] = table | dict.fromkeys(absent)
+        records.append(EpochRecord(epoch=n, seconds=seconds, values=values))
     return records

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,25 +12,16 @@ import torch
 from torch import Tensor
 
 from adambias.config import Trial
+from adambias.config.measures import CORRECTION, STANDARD, TEST, Measure, columns_of, further
 from adambias.core.errors import AdambiasError, CheckpointError, ConfigError
 from adambias.data.dataset import Dataset
-from adambias.law.norms import gradient_norms
 from adambias.law.rules import UpdateRule, make_rule
 from adambias.training import allocator
 from adambias.training.checkpoint import require_same_trial
-from adambias.training.correction import measure
+from adambias.training.measures import Snapshot
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
-from adambias.training.record import (
-    COLUMNS,
-    CORRECTION_COLUMNS,
-    MEASURED,
-    TEST,
-    EpochRecord,
-    from_tensor,
-    is_evaluated,
-    to_tensor,
-)
+from adambias.training.record import EpochRecord, from_rows, to_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +66,7 @@ class Training(Iterator[EpochRecord]):
         self.status: Status = "running"
         self.records: list[EpochRecord] = []
         self.correction: dict[str, float] = {}
+        self._further = tuple(further(trial))
         self._digest = data.digest
         self._objective = Objective(trial, data, torch.device(chosen))
         self._optimizer = RuleOptimizer([self._objective.theta], rule_of(trial), trial.h)
@@ -101,14 +92,14 @@ class Training(Iterator[EpochRecord]):
         started = time.perf_counter()
         with self._objective.precision.arithmetic(), _memory_explained(self._objective):
             first = self._probe()
-            measured = self._measure()
+            snapshot = self._snapshot()
+            measured = self._measured(STANDARD, snapshot)
             self._refuse_difference(first)
             if self._still_finite(measured):
-                measured |= self._correction()
+                measured |= self._measured(self._further, snapshot)
                 self._step()
-        record = EpochRecord(
-            epoch=self.next_epoch, seconds=time.perf_counter() - started, **measured
-        )
+        seconds = time.perf_counter() - started
+        record = EpochRecord(epoch=self.next_epoch, seconds=seconds, values=measured)
         self.records.append(record)
         if self.status == "running" and self.next_epoch == self.trial.epochs:
             self.status = "finished"
@@ -119,11 +110,11 @@ class Training(Iterator[EpochRecord]):
     def history(self) -> pd.DataFrame:
         """Return all records as a table, one row per epoch, with the columns of the contract.
 
-        A trial with ``correction_every`` set has its correction columns besides.
+        The columns of what it measures besides, as with ``correction_every``, follow.
         """
         import pandas as pd
 
-        columns = COLUMNS + (CORRECTION_COLUMNS if self.trial.correction_every else ())
+        columns = columns_of(self.trial)
         rows = [[getattr(record, name) for name in columns] for record in self.records]
         types = {name: "int64" if name == "epoch" else "float64" for name in columns}
         return pd.DataFrame(rows, columns=list(columns)).astype(types)
@@ -138,9 +129,11 @@ class Training(Iterator[EpochRecord]):
         optimizer = self._optimizer.state.get(self._objective.theta, {})
         moments = {k: flat.split(v) for k, v in optimizer.items() if k != "step"}
         buffers = self._objective.model.named_buffers()
+        columns = columns_of(self.trial)
+        rows = to_rows(self.records, columns)
         return {
             "format": 1,
-            "trial": dataclasses.asdict(self.trial),
+            "trial": self.trial.identity(),
             "data": self._digest,
             "status": self.status,
             "weights": self.weights(),
@@ -149,7 +142,8 @@ class Training(Iterator[EpochRecord]):
             "step": optimizer.get("step", 0),
             "generator": self._generator.get_state(),
             "high_epochs": self._high_epochs,
-            "history": to_tensor(self.records),
+            "columns": list(columns),
+            "history": torch.tensor(rows, dtype=torch.float64).view(len(rows), len(columns)),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -171,9 +165,16 @@ class Training(Iterator[EpochRecord]):
             self._optimizer.state[theta] = restored
         self._generator.set_state(state["generator"])
         self._high_epochs = state["high_epochs"]
-        self.records = from_tensor(state["history"], state["trial"])
+        self.records = self._records(state)
         self.status = state["status"]
         self._extend(int(state["trial"]["epochs"]))
+
+    def _records(self, state: Mapping[str, Any]) -> list[EpochRecord]:
+        """Return the records that a state holds."""
+        rows = state["history"].tolist()
+        written = self.trial.replace(epochs=int(state["trial"]["epochs"]))
+        evaluated = [TEST.when(written, n) for n in range(len(rows))]
+        return from_rows(rows, state.get("columns"), evaluated)
 
     def _extend(self, epochs: int) -> None:
         """Go on with a trial that ended at fewer epochs, as if it had never ended there."""
@@ -181,8 +182,7 @@ class Training(Iterator[EpochRecord]):
             return
         self.status = "running"
         if len(self.records) == epochs and (epochs - 1) % self.trial.eval_every:
-            last = self.records[-1]
-            self.records[-1] = dataclasses.replace(last, test_loss=None, test_accuracy=None)
+            self.records[-1] = self.records[-1].without(TEST.columns)
 
     def _probe(self) -> Tensor | None:
         """Return a gradient for comparison with the next one, once, if they should be equal."""
@@ -211,16 +211,29 @@ class Training(Iterator[EpochRecord]):
         order = torch.randperm(self._objective.size, generator=self._generator)
         return order.to(self._objective.device)
 
-    def _measure(self) -> dict[str, Any]:
-        """Return the columns of this epoch, after the one wait for the device."""
-        objective, n = self._objective, self.next_epoch
+    def _snapshot(self) -> Snapshot:
+        """Take the gradient at theta^(n)."""
         self._epoch_order = self._order()
-        fit = self._full_gradient()
-        norms = gradient_norms(objective.flat.grad, self.trial.epsilon)
-        evaluated = is_evaluated(n, self.trial.epochs, self.trial.eval_every)
-        test = [objective.evaluate()] if evaluated else []
-        values = torch.cat([fit, norms, *test]).tolist()
-        return dict.fromkeys(TEST) | dict(zip(MEASURED, values, strict=False))
+        return Snapshot(
+            trial=self.trial,
+            epoch=self.next_epoch,
+            objective=self._objective,
+            optimizer=self._optimizer,
+            fit=self._full_gradient(),
+        )
+
+    def _measured(self, measures: Sequence[Measure], snapshot: Snapshot) -> dict[str, float | None]:
+        """Return the columns of some measures, after one wait for the device for all of them."""
+        values: dict[str, float | None] = {c: None for m in measures for c in m.columns}
+        due = [m for m in measures if m.when(self.trial, snapshot.epoch)]
+        if due:
+            names = [column for measure in due for column in measure.columns]
+            found = torch.cat([measure.at(snapshot) for measure in due])
+            values |= zip(names, found.tolist(), strict=True)
+        self.correction = snapshot.details.get(CORRECTION.columns[0], self.correction)
+        if measures is not STANDARD:  # what cannot be told, as a cosine with nothing, is absent
+            values = {n: None if v is None or math.isnan(v) else v for n, v in values.items()}
+        return values
 
     def _full_gradient(self) -> Tensor:
         """Take the full-batch gradient; between mini-batches running averages stay theirs."""
@@ -241,14 +254,6 @@ class Training(Iterator[EpochRecord]):
         if self._high_epochs >= DIVERGENCE_EPOCHS:
             self.status = "diverged"
         return True
-
-    def _correction(self) -> dict[str, float | None]:
-        every = self.trial.correction_every
-        if not every or self.next_epoch % every:
-            return {}
-        self.correction = measure(self._objective, self._optimizer)
-        columns = {n: self.correction[n.removeprefix("correction_")] for n in CORRECTION_COLUMNS}
-        return {name: None if math.isnan(value) else value for name, value in columns.items()}
 
     def _step(self) -> None:
         """Take the full-batch step, or with ``batch_size`` one step per mini-batch."""

@@ -1,8 +1,13 @@
+import html
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from jinja2 import UndefinedError
 
 from adambias.core.errors import DataError
 from adambias.figures.report import page as report
@@ -58,6 +63,56 @@ def test_the_same_tables_give_the_same_page(page, results, pictures, tmp_path):
 def test_a_missing_table_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"trials\.parquet: is missing, .*dvc repro"):
         report.run(tmp_path, tmp_path, tmp_path / "index.html", scale="laptop")
+
+
+MARKUP = "</title><script>alert(\"x\")</script> & 'y'"
+
+
+@pytest.fixture
+def hostile(results, pictures, tmp_path):
+    """Every text of the tables and of the figures as markup; numbers and names as they are."""
+    kept = {"key", "name", "verdict"}
+
+    def spoil(row):
+        return {k: MARKUP if isinstance(v, str) and k not in kept else v for k, v in row.items()}
+
+    claims = json.loads((results / "claims.json").read_text())
+    figures = json.loads((pictures / "figures.json").read_text())
+    trials = pd.read_parquet(results / "trials.parquet")
+    shutil.copytree(pictures, tmp_path / "figures")
+    write = (tmp_path / "figures" / "figures.json").write_text
+    write(json.dumps([{**spoil(row), "settings": {MARKUP: MARKUP}} for row in figures]))
+    (tmp_path / "claims.json").write_text(json.dumps([spoil(row) for row in claims]))
+    trials.assign(grid=MARKUP, model=MARKUP, dataset=MARKUP, machine=MARKUP).to_parquet(
+        tmp_path / "trials.parquet"
+    )
+    return tmp_path
+
+
+def test_no_text_of_the_data_is_markup(hostile):
+    text = report.run(
+        hostile,
+        hostile / "figures",
+        hostile / "index.html",
+        scale=MARKUP,
+        commands=[(MARKUP, MARKUP)],
+    ).read_text(encoding="utf-8")
+
+    assert "<script" not in text
+    assert text.count("</title>") == 1
+    assert text.count("&lt;script&gt;alert(&#34;x&#34;)") > 100
+    assert MARKUP in html.unescape(text)
+
+
+def test_a_value_that_the_page_lacks_stops_it(results, pictures, tmp_path):
+    claims = json.loads((results / "claims.json").read_text())
+    del claims[0]["sentence"]
+    (tmp_path / "claims.json").write_text(json.dumps(claims))
+    shutil.copy(results / "trials.parquet", tmp_path)
+
+    with pytest.raises(UndefinedError, match="sentence"):
+        report.run(tmp_path, pictures, tmp_path / "index.html", scale="made-up")
+    assert not (tmp_path / "index.html").exists()
 
 
 @pytest.fixture(scope="module")

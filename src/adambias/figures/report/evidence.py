@@ -56,40 +56,44 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     LedgerError
         If a trial of the scale's grids is not there.
     """
-    ledger = Ledger.open(folder / "ledger")
+    name, settings = params.name, params.scale
+    tables, pictures = folder / "tables", folder / "figures"
+    with tempfile.TemporaryDirectory() as sweeps:
+        _collect(params, folder / "ledger", Path(sweeps))
+        analysis.run(settings.analyse, sweeps, tables, scale=name, law=False)
+    write_text(_readme(tables), tables / "README.md")
+    registry.run(settings.figures, tables, pictures, names=FIGURES, workers=workers)
+    report.run(
+        tables,
+        pictures,
+        folder / "report.html",
+        scale=name,
+        analyse=settings.analyse,
+        commands=(
+            ("make setup", "the environment"),
+            (f"dvc repro evidence@{name}", "this page and all it shows, from the kept trials"),
+            (f"dvc exp run -S scale={name}", "the trainings too"),
+        ),
+    )
+
+
+def _collect(params: Params, kept: Path, sweeps: Path) -> None:
+    """Write the tables of every grid, whose trials must all be there."""
+    ledger = Ledger.open(kept)
+    # The data need not be on this machine: which they were is in the trials' folders.
     digests = {job.trial.dataset: job.data_digest for job in map(ledger.job, ledger.keys())}
     plan = make_plan(params, params.scale.grids, ledger, digests=digests)
     if plan.pending:
         lacking = ", ".join(job.key for job in plan.pending[:3])
         raise LedgerError(
-            f"{folder / 'ledger'}: lacks {len(plan.pending)} of {len(plan.jobs)} trials of scale "
+            f"{kept}: lacks {len(plan.pending)} of {len(plan.jobs)} trials of scale "
             f"{params.name}, the first are {lacking}: train them, then copy their folders here"
         )
-    tables, pictures = folder / "tables", folder / "figures"
-    with tempfile.TemporaryDirectory() as sweeps:
-        collect(plan, ledger, Path(sweeps))
-        analysis.run(params.scale.analyse, sweeps, tables, scale=params.name, law=False)
-    write_text(_pages(tables), tables / "README.md")
-    registry.run(params.scale.figures, tables, pictures, names=FIGURES, workers=workers)
-    report.run(
-        tables,
-        pictures,
-        folder / "report.html",
-        scale=params.name,
-        analyse=params.scale.analyse,
-        commands=_commands(params.name),
-    )
+    collect(plan, ledger, sweeps)
 
 
-def _commands(scale: str) -> tuple[tuple[str, str], ...]:
-    return (
-        ("make setup", "the environment"),
-        (f"dvc repro evidence@{scale}", "this page and all it shows, from the kept trials"),
-        (f"dvc exp run -S scale={scale}", "the trainings too"),
-    )
-
-
-def _pages(tables: Path) -> str:
+def _readme(tables: Path) -> str:
+    """Return the claims and the trials as tables in Markdown."""
     claims = json.loads((tables / "claims.json").read_text(encoding="utf-8"))
     trials = pd.read_parquet(tables / "trials.parquet", columns=list(_TRIAL))
     rows: list[dict[str, Any]] = trials.to_dict("records")  # type: ignore[assignment]

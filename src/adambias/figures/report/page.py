@@ -1,19 +1,21 @@
-"""The report: one page that needs nothing beside itself, with claims, figures and provenance."""
+"""The report: one page that needs nothing beside itself, with claims, figures and provenance.
+
+What the page says stands in ``page.html``, how it looks in ``page.css``; here are the values.
+"""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import importlib.metadata
-import importlib.resources
 import json
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pandas as pd
 
 from adambias.analysis.regimes import REGIMES
@@ -70,21 +72,23 @@ def run(
     trials = pd.read_parquet(_needed(results / "trials.parquet"))
     claims = json.loads(_needed(results / "claims.json").read_text(encoding="utf-8"))
     figures = json.loads(_needed(pictures / "figures.json").read_text(encoding="utf-8"))
-    names = {figure["name"] for figure in figures}
-    body = "".join(
-        [
-            _header(scale, claims, trials),
-            "<main>",
-            _claims(claims, names),
-            *(_figures(figures, pictures)),
-            _runs(trials),
-            _rules(analyse or Analyse()),
-            _reproduce(commands or _commands(scale)),
-            _versions(trials),
-            "</main>",
-        ]
+    drawn = {figure["name"] for figure in figures}
+    rules = dataclasses.asdict(analyse or Analyse())
+    page = _template().render(
+        scale=scale,
+        trained=_trained(trials),
+        computed=any(claim["of"] != "seeds" for claim in claims),
+        score={word: sum(claim["verdict"] == word for claim in claims) for word in VERDICTS},
+        claims=[claim | {"figure": _figure_of(claim["key"], drawn)} for claim in claims],
+        figures=[figure | _picture(figure["name"], pictures) for figure in figures],
+        regimes=list(REGIMES),
+        grids=list(_grids(trials)),
+        analyse=rules,
+        thresholds=dict(_flat(rules)),
+        commands=commands or _commands(scale),
+        versions={"Python": platform.python_version(), **dict(_installed(PACKAGES))},
     )
-    write_text(_page(f"adambias: {scale} scale", body), out)
+    write_text(page, out)
     return out
 
 
@@ -94,166 +98,61 @@ def _needed(path: Path) -> Path:
     return path
 
 
-def _page(title: str, body: str) -> str:
-    style = importlib.resources.files(__package__).joinpath("page.css").read_text("utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{body}\n<footer><p>Made from the tables of <code>results/</code>; the same tables give "
-        "the same page.</p></footer>\n"
-        "</body>\n</html>\n"
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,  # A misspelt value stops the stage.
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _header(scale: str, claims: Sequence[Mapping[str, Any]], trials: pd.DataFrame) -> str:
-    counts = {word: sum(c["verdict"] == word for c in claims) for word in VERDICTS}
-    score = "".join(
-        f'<li><b class="{word}">{count}</b> {word}</li>' for word, count in counts.items()
-    )
-    sections = ("claims", "figures", "trials", "rules", "reproduce", "versions")
-    links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name in sections)
-    once = trials.drop_duplicates("trial")
-    data = ", ".join(sorted(once["dataset"].unique()))
-    models = ", ".join(sorted(once["model"].unique()))
-    computed = any(claim["of"] != "seeds" for claim in claims)
-    law = ", and the law on small models" if computed else ""
-    return (
-        f"<header><h1>On the implicit bias of Adam: evidence at the {escape(scale)} scale</h1>"
-        f"<p>{len(once)} full trainings of {escape(models)} on {escape(data)}{law}, held against "
-        "what the paper says. Verdicts on its claims:</p>"
-        f'<ul class="score">{score}</ul><nav aria-label="Sections">{links}</nav></header>'
-    )
-
-
-_HEADS = ("claim", "claimed", "found", "estimate", "interval", "n", "verdict")
-
-
-def _claims(claims: Sequence[Mapping[str, Any]], figures: set[str]) -> str:
-    heads = "".join(f'<th scope="col">{_head(name)}</th>' for name in _HEADS)
-    rows = "".join(_claim(claim, figures) for claim in claims)
-    return (
-        '<section id="claims"><h2>Claims</h2>'
-        "<p>The direction that the paper or its theory claims beside the one found here. Trials "
-        "that left the oscillation regime, or have no counterpart in the other seeds, are not "
-        "used. A verdict follows the "
-        '<a href="#rules">rule</a> stated in the parameters before the trainings.</p>'
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></section>"
-    )
-
-
-def _claim(claim: Mapping[str, Any], figures: set[str]) -> str:
-    figure = _figure_of(claim["key"])
-    source = escape(claim["source"])
-    if figure in figures:
-        source = f'<a href="#figure-{figure}">{source}</a>'
-    rank = claim["rank_correlation"]
-    ranks = f"<small>rank correlation {_number(rank)}</small>" if _adds(rank, claim) else ""
-    cells = {
-        "claim": f"<div>{escape(claim['sentence'])}<small>{source}</small></div>",
-        "claimed": escape(claim["claimed"]),
-        "found": escape(claim["found"]),
-        "estimate": (
-            f"<div>{_number(claim['value'])}<small>{escape(claim['statistic'])}</small>{ranks}</div>"
-        ),
-        "interval": f"<div>{_interval(claim)}</div>",
-        "n": f"<div>{_counted(claim['n'], claim['of'])}{_used(claim)}</div>",
-        "verdict": (
-            f'<div><span class="verdict {claim["verdict"]}">{claim["verdict"]}</span>'
-            f"<small>{escape(claim['reason'])}</small></div>"
-        ),
-    }
-    columns = "".join(
-        f'<td data-label="{_head(name)}"{_class(name)}>{cell}</td>' for name, cell in cells.items()
-    )
-    return f'<tr id="claim-{escape(claim["key"])}">{columns}</tr>'
-
-
-def _adds(rank: float | None, claim: Mapping[str, Any]) -> bool:
-    """Tell whether a rank correlation is there and is not the estimate itself."""
-    return rank is not None and rank != claim["value"]
-
-
-_ONE = {
-    "seeds": "seed",
-    "cases": "case",
-    "trajectories": "trajectory",
-    "pairs of decays": "pair of decays",
-}
-
-
-def _counted(n: int, of: str) -> str:
-    return escape(f"{n} {_ONE.get(of, of) if n == 1 else of}")
-
-
-def _used(claim: Mapping[str, Any]) -> str:
-    if claim["planned"] is None:
-        return ""
-    return f"<small>{claim['used']} of {claim['planned']} trials</small>"
-
-
-def _head(name: str) -> str:
-    return name if name == "n" else name.capitalize()
-
-
-def _class(name: str) -> str:
-    return ' class="number"' if name in {"interval", "n"} else ""
-
-
-def _figure_of(key: str) -> str:
-    special = {"theorem": "order", "table1": "atlas"}
-    stem = key.partition("_")[0]
-    return special.get(stem, stem)
+    environment.filters |= {"number": _number, "singular": _singular}
+    return environment.get_template("page.html")
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
-def _interval(claim: Mapping[str, Any]) -> str:
-    if claim["low"] is None or claim["high"] is None:
-        return "–"
-    words = escape(claim["interval"].split(",")[0])
-    return f"{_number(claim['low'])} to {_number(claim['high'])}<small>{words}</small>"
+def _singular(of: str, n: int) -> str:
+    """Return what is counted, in the singular if there is one."""
+    ones = {
+        "seeds": "seed",
+        "cases": "case",
+        "trajectories": "trajectory",
+        "pairs of decays": "pair of decays",
+    }
+    return ones.get(of, of) if n == 1 else of
 
 
-def _figures(figures: Iterable[Mapping[str, Any]], folder: Path) -> Iterator[str]:
-    yield '<section id="figures"><h2>Figures</h2>'
-    for figure in figures:
-        settings = "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
-            for name, value in figure["settings"].items()
-        )
-        details = f"<details><summary>Settings</summary><dl>{settings}</dl></details>"
-        yield (
-            f'<figure id="figure-{escape(figure["name"])}"><h3>{escape(figure["title"])}</h3>'
-            f"{_picture(figure, folder)}<figcaption>{escape(figure['caption'])}"
-            f"{details if settings else ''}</figcaption></figure>"
-        )
-    yield "</section>"
+def _trained(trials: pd.DataFrame) -> dict[str, Any]:
+    """Return how many trainings there were, of what and where; a trial counts once."""
+    once = trials.drop_duplicates("trial")
+    return {
+        "trials": len(once),
+        "models": sorted(once["model"].unique()),
+        "datasets": sorted(once["dataset"].unique()),
+        "machines": sorted(trials["machine"].dropna().unique()) if "machine" in trials else [],
+    }
 
 
-def _picture(figure: Mapping[str, Any], folder: Path) -> str:
-    name = figure["name"]
-    wide = folder / f"{name}.svg"
-    if not wide.is_file() or wide.stat().st_size > LARGE_SVG:
-        wide = folder / f"{name}.png"
-    narrow = folder / "narrow" / f"{name}.png"
-    source = (
-        f'<source media="(max-width: 760px)" srcset="{_embed(narrow)}">' if narrow.is_file() else ""
-    )
-    alt = escape(figure["alt"])
-    limit = _widest(folder / f"{name}.svg")
-    return f'<picture>{source}<img alt="{alt}"{limit} src="{_embed(_needed(wide))}"></picture>'
+def _figure_of(key: str, drawn: set[str]) -> str | None:
+    """Return the name of the figure that shows a claim, if it was drawn."""
+    stem = key.partition("_")[0]
+    name = {"theorem": "order", "table1": "atlas"}.get(stem, stem)
+    return name if name in drawn else None
 
 
-def _widest(svg: Path) -> str:
-    """Keep a figure of one column from being blown up to the page's width."""
-    if not svg.is_file():
-        return ""
-    with svg.open(encoding="utf-8") as file:
-        points = re.search(r'<svg [^>]*?width="([\d.]+)pt"', file.read(20_000))
-    return f' style="max-width:{float(points[1]) * 1.7:.0f}px"' if points else ""
+def _picture(name: str, folder: Path) -> dict[str, Any]:
+    """Return a figure's picture for a screen and for a telephone, and its greatest width."""
+    svg, narrow = folder / f"{name}.svg", folder / "narrow" / f"{name}.png"
+    small = svg.is_file() and svg.stat().st_size <= LARGE_SVG
+    return {
+        "wide": _embed(_needed(svg if small else folder / f"{name}.png")),
+        "narrow": _embed(narrow) if narrow.is_file() else None,
+        "widest": _widest(svg),
+    }
 
 
 def _embed(path: Path) -> str:
@@ -261,54 +160,35 @@ def _embed(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _runs(trials: pd.DataFrame) -> str:
-    rows = []
-    for grid, group in trials.groupby("grid", sort=True):
+def _widest(svg: Path) -> int | None:
+    """Return the pixels beyond which a figure of one column would be blown up."""
+    if not svg.is_file():
+        return None
+    with svg.open(encoding="utf-8") as file:
+        points = re.search(r'<svg [^>]*?width="([\d.]+)pt"', file.read(20_000))
+    return round(float(points[1]) * 1.7) if points else None
+
+
+def _grids(trials: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for name, group in trials.groupby("grid", sort=True):
         counts = group["regime"].value_counts()
-        cells: dict[str, object] = {
-            "grid": f"<code>{escape(str(grid))}</code>",
+        yield {
+            "name": name,
             "trials": len(group),
-            **{str(regime): int(counts.get(regime, 0)) for regime in REGIMES},
+            "regimes": {regime: int(counts.get(regime, 0)) for regime in REGIMES},
             "seeds": group["seed"].nunique(),
-            "epochs": f"{int(group['epochs_done'].sum()):,}",
-            "hours": f"{group['seconds'].sum() / 3600:.2f}",
+            "epochs": int(group["epochs_done"].sum()),
+            "hours": group["seconds"].sum() / 3600,
         }
-        rows.append(
-            "".join(f'<td data-label="{k.capitalize()}">{v}</td>' for k, v in cells.items())
-        )
-    heads = ("grid", "trials", *REGIMES, "seeds", "epochs", "hours")
-    head = "".join(f'<th scope="col">{name.capitalize()}</th>' for name in heads)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        '<section id="trials"><h2>Trials</h2><p>Every trial of every grid by the regime of its '
-        "loss; a trial that several grids share counts in each. Hours are of training, summed "
-        f"over trials.</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        "</section>"
-    )
 
 
-def _rules(settings: Analyse) -> str:
-    def entries(section: Any, prefix: str = "") -> Iterator[str]:
-        for field in dataclasses.fields(section):
-            value = getattr(section, field.name)
-            if dataclasses.is_dataclass(value):
-                yield from entries(value, f"{prefix}{field.name}.")
-            else:
-                yield f"<dt><code>{prefix}{field.name}</code></dt><dd>{escape(str(value))}</dd>"
-
-    verdict = settings.verdict
-    return (
-        '<section id="rules"><h2>Rules</h2><p>A claim of a trend <b>agrees</b> if the '
-        f"{settings.interval.level:.0%} interval of the change across the grid excludes zero on "
-        "the claimed side and the change is at least the smallest that counts: "
-        f"{verdict.norm_effect:g} of the mean excess over p√ε for the norm, "
-        f"{verdict.accuracy_effect:g} for the accuracy. It <b>disagrees</b> if the same holds on "
-        f"the other side. Everything else, and fewer than {verdict.seeds} seeds, is "
-        "<b>inconclusive</b>. Each seed gives one slope; the interval is the wider of the "
-        "bootstrap over seeds and Student's t. Only trials in the oscillation regime count.</p>"
-        f"<details><summary>All thresholds, section <code>analyse</code></summary>"
-        f"<dl>{''.join(entries(settings))}</dl></details></section>"
-    )
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting of a section with its full name."""
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _commands(scale: str) -> tuple[tuple[str, str], ...]:
@@ -317,29 +197,6 @@ def _commands(scale: str) -> tuple[tuple[str, str], ...]:
         (f"dvc exp run -S scale={scale}", "this scale"),
         ("dvc metrics diff <experiment>", "its numbers beside these"),
         ("dvc plots diff HEAD <experiment>", "its curves over these"),
-    )
-
-
-def _reproduce(commands: Iterable[tuple[str, str]]) -> str:
-    lines = "".join(
-        f"<dt><code>{escape(command)}</code></dt><dd>{escape(words)}</dd>"
-        for command, words in commands
-    )
-    return (
-        '<section id="reproduce"><h2>Reproduce</h2><p>From the root of the project, on a machine '
-        f'with Python, git and make:</p><dl class="commands">{lines}</dl>'
-        "<p>Trainings that the ledger holds are not run again.</p></section>"
-    )
-
-
-def _versions(trials: pd.DataFrame) -> str:
-    rows = [f"<dt>Python</dt><dd>{platform.python_version()}</dd>"]
-    rows += [f"<dt>{name}</dt><dd>{escape(v)}</dd>" for name, v in _installed(PACKAGES)]
-    machines = sorted(trials["machine"].dropna().unique()) if "machine" in trials else []
-    trained = "; ".join(escape(str(machine)) for machine in machines) or "not recorded"
-    return (
-        '<section id="versions"><h2>Versions</h2><p>The analysis ran with these; the trainings '
-        f"on: {trained}.</p><dl>{''.join(rows)}</dl></section>"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial, naming
+from adambias.config.measures import CURVES, TEST, curves_of
 from adambias.ledger.job import Job
 from adambias.ledger.summary import highest, last, peak_norm
 
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-CURVES = (
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "perturbed_one_norm",
-    "one_norm",
-    "two_norm",
-    "max_norm",
-)
-"""Columns of a history that become curves; the artifact ``history.parquet`` has all of them."""
 SUMMARIES = (
     "best_test_accuracy",
     "final_test_accuracy",
@@ -36,7 +25,6 @@ SUMMARIES = (
     "seconds_per_epoch",
 )
 """Metrics of a finished trial that are one number."""
-TEST_CURVES = ("test_loss", "test_accuracy")
 MAX_POINTS = 500
 """Most points of a curve, but for the last epoch."""
 FIGURES = {
@@ -101,7 +89,8 @@ def curve_points(history: pd.DataFrame, trial: Trial, *, finished: bool) -> list
         keep[-1] = True
     elapsed = _elapsed(history)[keep]
     epochs = history["epoch"].to_numpy()[keep]
-    columns = {k: history[k].to_numpy(float)[keep] for k in CURVES if k in history}
+    drawn = curves_of(trial)
+    columns = {k: history[k].to_numpy(float)[keep] for k in drawn if k in history}
     return [
         Point(key, int(epoch), float(values[i]), int(elapsed[i]))
         for i, epoch in enumerate(epochs)
@@ -120,11 +109,11 @@ def non_finite(history: pd.DataFrame, trial: Trial) -> str:
     import numpy as np
 
     epochs = history["epoch"].to_numpy()
-    evaluated = (epochs % trial.eval_every == 0) | (epochs == trial.epochs - 1)
+    evaluated = np.array([TEST.when(trial, int(epoch)) for epoch in epochs])
     words = []
     for key in (k for k in CURVES if k in history):
         values = history[key].to_numpy(float)
-        absent = np.isnan(values) & ~evaluated if key in TEST_CURVES else False
+        absent = np.isnan(values) & ~evaluated if key in TEST.columns else False
         bad = ~np.isfinite(values) & ~np.asarray(absent)
         if bad.any():
             words.append(f"{key} from epoch {epochs[bad.argmax()]}")
@@ -160,13 +149,13 @@ def summary_points(history: pd.DataFrame, trial: Trial, initial_fraction: float)
 
 def parameters(job: Job) -> dict[str, str]:
     """Return every hyperparameter as MLflow's text."""
-    values = dataclasses.asdict(job.trial)
+    values = job.trial.identity()
     return {k: "full" if k == "batch_size" and v is None else str(v) for k, v in values.items()}
 
 
 def group_key(job: Job) -> str:
     """Return the identity of a trial without its seed: 16 hexadecimal digits."""
-    trial = dataclasses.asdict(job.trial)
+    trial = job.trial.identity()
     del trial["seed"]
     identity = {"semantics": SEMANTICS_VERSION, "trial": trial, "data": job.data_digest}
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))

@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
 from adambias.config import naming
+from adambias.config.measures import curves_of
 from adambias.core.errors import LedgerError
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -328,7 +329,9 @@ class GridWriter:
     def _held(self, shown: _Shown) -> Places | None:
         """Return the points a run holds, or None if one of them is there twice."""
         if shown.points is None:
-            keys = (*content.CURVES, *content.SUMMARIES)
+            trials = (job.trial for job in self.jobs.values())
+            curves = dict.fromkeys(name for trial in trials for name in curves_of(trial))
+            keys = (*curves, *content.SUMMARIES)
             read = self.store.points(shown.run.info.run_id, keys)
             if any(len(values) > 1 for values in read.values()):
                 return None

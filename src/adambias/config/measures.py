@@ -1,0 +1,131 @@
+"""What is measured at each epoch: the columns of a record, declared once.
+
+Record, Parquet schema, MLflow's curves and the thinned curves of the analysis derive from the
+measures here; how each is computed stands in :mod:`adambias.training.measures`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adambias.config.trial import Trial
+from adambias.core.errors import ConfigError
+from adambias.core.registry import MEASURES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _always(trial: Trial, epoch: int) -> bool:
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Some columns of an epoch's record, computed together.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Their names.
+    compute : callable or str
+        From a :class:`adambias.training.measures.Snapshot` to a tensor of float64, shape
+        (len(columns),), on the snapshot's device; or the place of such a function,
+        ``module:function``. It must change neither weights, gradient, moments nor buffers.
+    when : callable, optional
+        ``when(trial, epoch)`` tells whether they are computed at an epoch; at every one by
+        default. On others they are None in the record and null in tables.
+    curves : tuple of str, optional
+        Columns that MLflow draws, all by default.
+    cost : str
+        What it costs, in words.
+    """
+
+    columns: tuple[str, ...]
+    compute: Callable[[Any], Tensor] | str
+    when: Callable[[Trial, int], bool] = _always
+    curves: tuple[str, ...] | None = None
+    cost: str = "nothing worth mentioning"
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The columns that MLflow draws."""
+        return self.columns if self.curves is None else self.curves
+
+    def at(self, snapshot: Any) -> Tensor:
+        """Compute the columns of a snapshot."""
+        if not isinstance(self.compute, str):
+            return self.compute(snapshot)
+        module, _, function = self.compute.partition(":")
+        found: Tensor = getattr(importlib.import_module(module), function)(snapshot)
+        return found
+
+
+FIT = Measure(
+    columns=("train_loss", "train_accuracy"),
+    compute="adambias.training.measures:fit",
+)
+"""Mean loss over the training images, and the fraction classified correctly."""
+TEST = Measure(
+    columns=("test_loss", "test_accuracy"),
+    compute="adambias.training.measures:test",
+    when=lambda trial, epoch: epoch % trial.eval_every == 0 or epoch == trial.epochs - 1,
+    cost="a pass over the test images",
+)
+"""The same over the test images, at every ``eval_every``-th epoch and the last."""
+NORMS = Measure(
+    columns=("perturbed_one_norm", "one_norm", "two_norm", "max_norm", "mean_abs_grad"),
+    compute="adambias.training.measures:norms",
+    curves=("perturbed_one_norm", "one_norm", "two_norm", "max_norm"),
+    cost="a few operations on the gradient",
+)
+"""Norms of the full-batch gradient; see :func:`adambias.law.norms.gradient_norms`."""
+CORRECTION = Measure(
+    columns=("correction_norm_ratio", "correction_cosine"),
+    compute="adambias.training.measures:correction",
+    when=lambda trial, epoch: bool(trial.correction_every) and epoch % trial.correction_every == 0,
+    curves=(),
+    cost="a Hessian-vector product, about two gradients",
+)
+"""The law's memory correction; see :func:`adambias.training.correction.measure`."""
+STANDARD = (FIT, TEST, NORMS)
+"""What every trial measures."""
+COLUMNS = ("epoch", *(name for measure in STANDARD for name in measure.columns), "seconds")
+"""Columns of every history, in the order of its table; those of further measures follow."""
+CURVES = tuple(name for measure in STANDARD for name in measure.drawn)
+"""Columns that MLflow draws of every trial."""
+
+
+def further(trial: Trial) -> Iterator[Measure]:
+    """Yield what a trial measures besides :data:`STANDARD`.
+
+    Raises
+    ------
+    ConfigError
+        If a factory returns no measure, or a column is there already.
+    """
+    known = {*COLUMNS, *CORRECTION.columns}
+    if trial.correction_every:
+        yield CORRECTION
+    for name in trial.measures:
+        measure = MEASURES.factory(name)()
+        if not isinstance(measure, Measure):
+            raise ConfigError("measures", name, f"{MEASURES.must}, not {type(measure).__name__}")
+        for column in measure.columns:
+            if column in known:
+                raise ConfigError("measures", name, f"its column {column} is there already")
+            known.add(column)
+        yield measure
+
+
+def columns_of(trial: Trial) -> tuple[str, ...]:
+    """Return the columns of a trial's history, in their order."""
+    return (*COLUMNS, *(name for measure in further(trial) for name in measure.columns))
+
+
+def curves_of(trial: Trial) -> tuple[str, ...]:
+    """Return the columns of a trial's history that MLflow draws."""
+    return (*CURVES, *(name for measure in further(trial) for name in measure.drawn))

@@ -1,0 +1,178 @@
+"""What can be named in the parameters, and where the code behind each name is.
+
+A built-in name is one line in one of the tables below; lists elsewhere (what a parameter may be,
+what an error offers) derive from it. Code of one's own needs no line: ``package.module:factory``
+is a name too. What a name stands for is imported when it is used, so that reading parameters loads
+neither torch nor anybody's own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adambias.core.errors import ConfigError, choose_from
+from adambias.core.validation import OneOf
+
+MISSING = "missing"
+"""Stands for the code of a factory whose file is not to be found."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The names of one kind of thing.
+
+    Parameters
+    ----------
+    key : str
+        The parameter that holds such a name, as errors call it.
+    returns : str
+        What a factory returns, in words.
+    places : mapping
+        Each built-in name with the place of its factory, ``module:factory``.
+    """
+
+    key: str
+    returns: str
+    places: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The built-in names, in the order of the table."""
+        return tuple(self.places)
+
+    @property
+    def choice(self) -> OneOf:
+        """What a parameter that holds such a name may be."""
+        return OneOf(self.names, or_own=True)
+
+    def factory(self, name: str) -> Callable[..., Any]:
+        """Import the factory that a name stands for.
+
+        Raises
+        ------
+        ConfigError
+            If the name is neither built in nor that of a function that can be imported.
+        """
+        place = self.places.get(name, name)
+        module, own, attribute = place.partition(":")
+        if not own:
+            allowed = f"{choose_from(self.names, name)}, or package.module:factory for your own"
+            raise ConfigError(self.key, name, allowed)
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(self.key, name, f"cannot be imported ({error})") from None
+        if not callable(factory):
+            raise ConfigError(self.key, name, self.must)
+        return factory
+
+    @property
+    def must(self) -> str:
+        """What a name must stand for, in the words of an error."""
+        return f"must name a function that returns {self.returns}"
+
+    def takes(self, name: str) -> frozenset[str] | None:
+        """Return the names of a factory's parameters, None if it takes any.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such factory, or it does not tell its parameters.
+        """
+        factory = self.factory(name)
+        try:
+            parameters = inspect.signature(factory).parameters.values()
+        except (TypeError, ValueError):
+            raise ConfigError(self.key, name, self.must) from None
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return None
+        return frozenset(p.name for p in parameters)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name is that of a factory of one's own, ``package.module:factory``."""
+    return ":" in name
+
+
+def code_of(name: str) -> str:
+    """Return the SHA-256 of the file that holds a factory of one's own.
+
+    Empty for a built-in name, and :data:`MISSING` if the module has no file to be found. What the
+    module imports is not looked at.
+    """
+    module_name, own, _ = name.partition(":")
+    if not own:
+        return ""
+    try:
+        module = sys.modules.get(module_name)
+        spec = None if module else importlib.util.find_spec(module_name)
+        file = getattr(module, "__file__", None) or (spec and spec.origin)
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
+    except Exception:  # a package above it runs on the way, and may raise anything
+        return MISSING
+
+
+def _all_in(module: str, *names: str) -> dict[str, str]:
+    return {name: f"{module}:{name}" for name in names}
+
+
+RULES = Registry(
+    "rule",
+    "an UpdateRule",
+    _all_in(
+        "adambias.law.rules",
+        *("gradient_descent", "heavy_ball", "nesterov", "rmsprop"),
+        *("adam", "adamw", "nadam", "lion", "signum"),
+    ),
+)
+"""Optimizers; see :mod:`adambias.law.rules`."""
+
+MODELS = Registry(
+    "model",
+    "a torch.nn.Module",
+    _all_in(
+        "adambias.networks.resnet",
+        *("resnet8", "resnet14", "resnet20", "resnet32"),
+        *("resnet18", "resnet34", "resnet50", "resnet101"),
+    )
+    | _all_in("adambias.networks.others", "paper_cnn", "vit_small"),
+)
+"""Networks: a factory takes a :class:`adambias.networks.style.Style`."""
+
+LOSSES = Registry(
+    "loss",
+    "a function of outputs and labels",
+    _all_in("adambias.networks.losses", "cross_entropy"),
+)
+"""Losses of trainings: what a factory returns gives the sum over a block's images."""
+
+PROBLEMS = Registry(
+    "orders.losses",
+    "a loss, or mini-batch losses, and a start",
+    _all_in(
+        "adambias.studies.problems", "bilinear", "tanh_mlp", "double_wells", "bilinear_batches"
+    ),
+)
+"""Small losses on which orders are measured: a factory takes the settings of ``bilinear``."""
+
+SOURCES = Registry(
+    "source",
+    "arrays and the names of the classes",
+    _all_in("adambias.data.sources", "digits", "cifar10", "cifar100", "image_folder"),
+)
+"""Where data come from: a factory takes a :class:`adambias.config.DatasetSpec`."""
+
+MEASURES = Registry(
+    "measures",
+    "a Measure",
+    _all_in("adambias.training.measures", "weight_norm"),
+)
+"""Further columns of an epoch's record; see :mod:`adambias.config.measures`."""
