@@ -34,13 +34,14 @@ import click
 import numpy as np
 import pandas as pd
 
-from adambias import tracking
 from adambias.cli import ui
 from adambias.config import Grid
 from adambias.config.measures import CURVES
 from adambias.core import no_telemetry as telemetry
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger, machine
+from adambias.tracking.mlflow.tracker import MlflowTracker
+from adambias.tracking.mlflow.views import View
 
 SECONDS_PER_EPOCH = 0.05
 CHROMIUM = Path("/usr/bin/chromium")
@@ -91,7 +92,7 @@ def recorded(trials: int, epochs: int) -> Iterator[tuple[Path, Any, tuple[float,
         ledger, grid, jobs = synthetic(folder / "runs", trials, epochs)
         make_sqlite(folder / "mlflow.db")
         store = TrackingStore(f"sqlite:///{folder}/mlflow.db")
-        view = tracking.View(name="beta2", grid=grid, jobs=tuple(jobs))
+        view = View(name="beta2", grid=grid, jobs=tuple(jobs), initial_fraction=0.25)
         began, used = time.perf_counter(), time.process_time()
         done = GridWriter(store, ledger, "laptop", view).write(check=True)
         yield folder, done, (time.perf_counter() - began, time.process_time() - used)
@@ -227,7 +228,8 @@ def share() -> None:
     from adambias.config import load_params
     from adambias.ledger.plan import make_plan
 
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, params.scale.grids, ledger, confirmed=True)
     training = total = 0.0
     with tempfile.TemporaryDirectory() as name:
@@ -235,8 +237,7 @@ def share() -> None:
             outcomes = dict(ledger.outcomes(job.key for job in jobs))
             trained = sum(outcome["seconds"] for outcome in outcomes.values())
             before = processor_seconds()
-            uri, definition = f"sqlite:///{name}/m.db", params.scale.grids[grid]
-            with tracking.mirror(ledger, params.name, grid, definition, jobs, uri=uri):
+            with MlflowTracker(params, f"sqlite:///{name}/m.db").mirror(ledger, {grid: jobs}):
                 pass
             used = processor_seconds() - before
             training, total = training + trained, total + used

@@ -1,9 +1,9 @@
 """Stage ``report``: one self-contained page, and the analysis as a run in MLflow."""
 
-from adambias import tracking
 from adambias.config import load_params
 from adambias.core.entry import run_stage
 from adambias.figures.report import page as report
+from adambias.tracking import tracker_for
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     params = load_params()
     page = "reports/index.html"
     report.run("results", "figures", page, scale=params.name, analyse=params.scale.analyse)
-    tracking.log_analysis("results", "figures", page)
+    tracker_for(params).log_analysis("results", "figures", page)
 
 
 if __name__ == "__main__":

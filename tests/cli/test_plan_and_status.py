@@ -41,7 +41,7 @@ def params(tmp_path, monkeypatch) -> Params:
 
 @pytest.fixture
 def ledger(params) -> Ledger:
-    found = Ledger.open()
+    found = Ledger.open(params.store)
     found.initialise()
     return found
 

@@ -549,3 +549,12 @@ def test_relative_parameters_give_an_absolute_root(tmp_path, monkeypatch):
 
     assert params.root == Path(tmp_path / "project").resolve()
     assert params.data_root == params.root / "data"
+
+
+def test_the_ledger_lies_where_the_environment_says_or_beside_the_parameters(tmp_path, monkeypatch):
+    params = load_params(make_project(tmp_path / "project", smoke_text()))
+    monkeypatch.delenv("ADAMBIAS_STORE", raising=False)
+    assert params.store == str(tmp_path / "project" / "runs")
+
+    monkeypatch.setenv("ADAMBIAS_STORE", "s3://bucket/runs")
+    assert params.store == "s3://bucket/runs"

@@ -21,6 +21,8 @@ import pytest
 from adambias.config import Grid
 from adambias.ledger import Ledger
 from adambias.ledger.job import Job
+from adambias.tracking.mlflow.tracker import MlflowTracker
+from adambias.tracking.mlflow.views import View
 
 MEASURED = (
     "train_loss",
@@ -172,21 +174,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def params_of(root: Path, **grids: Grid) -> SimpleNamespace:
-    """What ``sync`` reads of the parameters."""
-    return SimpleNamespace(name="laptop", root=root, scale=SimpleNamespace(grids=grids))
+def params_of(root: Path, *, initial_fraction: float = 0.25, **grids: Grid) -> SimpleNamespace:
+    """What a tracker reads of the parameters."""
+    analyse = SimpleNamespace(initial_fraction=initial_fraction)
+    scale = SimpleNamespace(grids=grids, analyse=analyse)
+    return SimpleNamespace(name="laptop", root=root, scale=scale)
+
+
+def tracker_of(root: Path, uri: str | None = None, **more) -> MlflowTracker:
+    """The tracker of a project with these grids."""
+    return MlflowTracker(params_of(root, **more), uri)
+
+
+def shown_grid(grid: Grid, jobs: list[Job], name: str = "beta2") -> View:
+    return View(name=name, grid=grid, jobs=tuple(jobs), initial_fraction=0.25)
 
 
 DRIVER = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from made_ledgers import grid_of, jobs_of
-from adambias import tracking
+from made_ledgers import grid_of, jobs_of, tracker_of
 from adambias.ledger import Ledger
 if __name__ == "__main__":
     grid = grid_of(seeds=range({seeds}))
     jobs = jobs_of(grid, epochs={epochs})
-    with tracking.mirror(Ledger.open("runs"), "laptop", {name!r}, grid, jobs, uri={uri!r}):
+    tracker = tracker_of(".", {uri!r}, **{{{name!r}: grid}})
+    with tracker.mirror(Ledger.open("runs"), {{{name!r}: jobs}}):
         time.sleep({sleep})
 """
 

@@ -397,14 +397,9 @@ def test_a_ledger_of_another_format_is_refused(ledger):
         Ledger.open(ledger.store.uri)
 
 
-def test_the_location_comes_from_the_environment_or_is_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ADAMBIAS_STORE", raising=False)
-    assert Ledger.open().store.uri == str(tmp_path / "runs")
+def test_opening_makes_nothing(tmp_path):
+    assert Ledger.open(tmp_path / "runs").store.uri == str(tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-    monkeypatch.setenv("ADAMBIAS_STORE", str(tmp_path / "elsewhere"))
-    assert Ledger.open().store.uri == str(tmp_path / "elsewhere")
 
 
 def test_a_location_that_cannot_be_a_folder_is_refused_with_the_mend(tmp_path):

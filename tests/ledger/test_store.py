@@ -37,7 +37,6 @@ def test_what_is_written_is_read(store):
     store.write("a/b", b"other")
 
     assert store.read("a/b") == b"other"
-    assert store.size("a/b") == 5
     assert store.exist(["a/b", "a/c", "a"])[:2] == [True, False]
 
 
@@ -47,7 +46,6 @@ def test_what_is_not_there(store):
 
     assert store.exist([]) == []
     assert store.entries() == store.folders() == []
-    assert store.size("a/b") == 0
     store.move("a/b", "a/c")
     store.delete(["a/b"])
     store.delete_folder("a")

@@ -47,7 +47,7 @@ def test_a_sweep_into_a_bucket_ends_with_the_tables_of_one_into_a_folder(
 
     assert tables(project, "beta2", store=store) == undisturbed
     assert not (project / "runs").exists()
-    assert Ledger.open().foreign() == []
+    assert Ledger.open(store).foreign() == []
 
 
 def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
@@ -128,7 +128,8 @@ def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
 ) -> None:
     change(project, "resources", retries=1, error_budget=1, max_concurrent=1)
     change(project, "grids", tiny={"axes": {"seed": [0]}})
-    (job,) = sweep.make_plan(load_params(), ["tiny"], Ledger.open()).jobs
+    params = load_params()
+    (job,) = sweep.make_plan(params, ["tiny"], Ledger.open(params.store)).jobs
     (project / "runs").mkdir()
     (project / "runs" / job.key).write_text("a file where the trial's folder has to be")
 

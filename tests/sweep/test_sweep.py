@@ -78,7 +78,8 @@ def test_other_grids_trained_ahead_do_not_decide_how_a_sweep_ends(
     change(project, "trial", rule="adam")
     broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0]}}
     change(project, "grids", broken=broken, two={"axes": {"beta2": [0.5], "seed": [0, 1]}})
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
 
     plan = sweep.run(
         params, ["tiny"], ahead=["broken", "tiny", "two"], executor="inline", track=False
@@ -103,7 +104,8 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(
     change(project, "trial", rule="adam")
     broken = {"base": {"rule": "broken_rule:rule"}, "axes": {"seed": [0, 1, 2, 3, 4]}}
     change(project, "grids", broken=broken)
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     for job in make_plan(params, ["broken"], ledger).jobs:
         ledger.open_trial(job)
         ledger.save_checkpoint(job.key, b"of an earlier attempt, so that it would come first")
@@ -145,7 +147,8 @@ def test_a_bug_stops_the_sweep_after_the_error_budget_with_the_first_trace(
 ) -> None:
     write_bug(project)
     monkeypatch.syspath_prepend(str(project))
-    first = make_plan(load_params(), ["tiny"], Ledger.open()).jobs[0].key
+    params = load_params()
+    first = make_plan(params, ["tiny"], Ledger.open(params.store)).jobs[0].key
 
     with pytest.raises(SweepError, match=f"4 of 4 .* 3 failed, the first was .*{first}.*a bug"):
         run_inline("tiny")

@@ -25,7 +25,8 @@ from adambias.sweep.worker import ActiveTrial
 def assignment(project: Path) -> Assignment:
     """Return the assignment of the one trial of the grid ``tiny``."""
     change(project, "grids", tiny={"axes": {"seed": [0]}})
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     return sweep._assignments(params, make_plan(params, ["tiny"], ledger), ledger)[0]
 
 

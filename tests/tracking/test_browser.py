@@ -9,13 +9,13 @@ import urllib.request
 
 import matplotlib.image
 import pytest
-from made_ledgers import needed, params_of, runs_of, view_of
+from made_ledgers import needed, runs_of, tracker_of, view_of
 
-from adambias import tracking
 from adambias.config import load_params
 from adambias.core.provenance import git_state
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
+from adambias.tracking.mlflow.tracker import MlflowTracker
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -66,14 +66,15 @@ def test_runs_name_the_commit_that_the_sweep_ran_from(browsed):
 def test_a_sync_through_the_server_finds_everything_there(browsed, ui, monkeypatch, capfd):
     """The same runs by HTTP: what the sweeps wrote to the file is not written again."""
     monkeypatch.chdir(browsed.root)
-    params, ledger = load_params(), Ledger.open()
+    params = load_params()
+    ledger = Ledger.open(params.store)
     plan = make_plan(params, params.scale.grids, ledger)
-    summary = tracking.sync(ledger, params, plan.grids, uri=ui.address)
+    summary = MlflowTracker(params, ui.address).sync(ledger, plan.grids)
     wanted = sum(map(len, plan.grids.values()))
     assert (summary.runs, summary.created, summary.points) == (wanted, 0, 0)
     assert len(runs_of(browsed.uri, "adambias/smoke/analysis", "analysis")) == 1
-    grids = params_of(browsed.root / "runs", again=params.scale.grids["beta2"])
-    summary = tracking.sync(ledger, grids, {"again": plan.grids["beta2"][:1]}, uri=ui.address)
+    again = tracker_of(browsed.root / "runs", ui.address, again=params.scale.grids["beta2"])
+    summary = again.sync(ledger, {"again": plan.grids["beta2"][:1]})
     assert summary.created == 1
     assert "View run" not in capfd.readouterr().out
     (shown,) = view_of(browsed.uri, "adambias/laptop/again").values()

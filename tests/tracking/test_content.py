@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_ledgers import DIGEST, MEASURED, grid_of, history_of, jobs_of
 
-from adambias.config import Grid, Trial
+from adambias.config import Grid, Trial, naming
 from adambias.ledger.job import Job
 from adambias.tracking.mlflow import content
 
@@ -70,7 +70,7 @@ def test_summaries():
     history = history_of(job)
     history.loc[2, "perturbed_one_norm"] = 1e6  # the start's, not the optimizer's
     history.loc[10, "perturbed_one_norm"] = 77.0
-    found = {p.key: p.value for p in content.summary_points(history, job.trial)}
+    found = {p.key: p.value for p in content.summary_points(history, job.trial, 0.25)}
     tests = [history["test_accuracy"][n] for n in (0, 10, 20, 30, 39)]
     assert found == {
         "best_test_accuracy": max(tests),
@@ -85,17 +85,17 @@ def test_summaries_of_a_training_that_diverged_at_once_are_left_out():
     job = jobs_of(grid_of(), epochs=40)[0]
     history = history_of(job, 1)
     history.loc[0, ["train_loss", "test_accuracy"]] = [math.nan, math.nan]
-    found = {p.key for p in content.summary_points(history, job.trial)}
+    found = {p.key for p in content.summary_points(history, job.trial, 0.25)}
     assert found == {"seconds_per_epoch"}
 
 
 def test_names_tell_trials_apart_in_order():
     grid = grid_of()
-    names = [content.label(j.trial, content.varied_fields(grid)) for j in jobs_of(grid)]
+    names = [content.label(j.trial, naming.defined(grid)) for j in jobs_of(grid)]
     assert names[1] == "beta2 0.99 seed 0"
     assert len(set(names)) == len(names)
     peers = Grid(axes={"rule": ["lion", "adam"], "seed": [0]})
-    names = [content.label(j.trial, content.varied_fields(peers)) for j in jobs_of(peers)]
+    names = [content.label(j.trial, naming.defined(peers)) for j in jobs_of(peers)]
     assert names[0] == "rule lion seed 0"
     lion = Trial(rule="lion", h=1e-3, epochs=1)
     assert content.label(lion, ["h"]) == "lion h 0.001"

@@ -26,15 +26,17 @@ from made_ledgers import (
     params_of,
     run_trial,
     runs_of,
+    shown_grid,
     start_driver,
+    tracker_of,
 )
+from project_folder import ROOT
 
-from adambias import tracking
 from adambias.core.errors import TrackingError
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow.mirror import MirrorTask
 from adambias.tracking.mlflow.process import Passes
-from adambias.tracking.mlflow.views import View
+from adambias.tracking.mlflow.tracker import MlflowTracker
 
 EXPERIMENT = "adambias/laptop/beta2"
 
@@ -58,25 +60,28 @@ def test_mirror_follows_a_sweep_and_completes_at_its_end(project, uri, monkeypat
     grid = grid_of()
     jobs = jobs_of(grid)
     ledger = made_ledger(project / "runs", jobs[:1])
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs)
-    with tracking.mirror(ledger, "laptop", "beta2", grid, jobs):
+    tracker = tracker_of(project, beta2=grid)
+    assert not tracker.is_current(ledger, "beta2", jobs)
+    with tracker.mirror(ledger, {"beta2": jobs}):
         wait_until(lambda: points_in(project / "mlflow.db") > 0)
         run_trial(ledger, jobs[1], 20)
         for job in jobs[1:]:
             finish_trial(ledger, job)
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
-    assert tracking.is_current(ledger, "laptop", "beta2", jobs)
+    assert tracker.is_current(ledger, "beta2", jobs)
     (parent,) = runs_of(uri, EXPERIMENT, "sweep")
     assert parent.info.status == "FINISHED"
 
 
 def test_neither_import_nor_a_look_loads_mlflow(project):
-    script = """
+    script = f"""
         import sys
-        from adambias import tracking
+        from adambias.config import load_params
         from adambias.ledger.ledger import Ledger
-        assert not tracking.is_current(Ledger.open("runs"), "laptop", "beta2", [])
-        loaded = {"mlflow", "torch", "ray", "sqlalchemy", "pandas"} & set(sys.modules)
+        from adambias.tracking import tracker_for
+        tracker = tracker_for(load_params({str(ROOT / "params.yaml")!r}))
+        assert not tracker.is_current(Ledger.open("runs"), "beta2", [])
+        loaded = {{"mlflow", "torch", "ray", "sqlalchemy", "pandas"}} & set(sys.modules)
         assert not loaded, loaded
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=project)
@@ -87,9 +92,10 @@ def test_a_sweep_goes_on_without_a_server_and_says_so_once(project, caplog):
     jobs = jobs_of(grid)
     ledger = made_ledger(project / "runs", jobs)
     away = f"http://127.0.0.1:{free_port()}"
+    tracker = tracker_of(project, away, beta2=grid)
 
     def interrupted_sweep() -> None:
-        with tracking.mirror(ledger, "laptop", "beta2", grid, jobs, uri=away):
+        with tracker.mirror(ledger, {"beta2": jobs}):
             wait_until(lambda: bool(caplog.records))
             raise KeyboardInterrupt
 
@@ -98,7 +104,7 @@ def test_a_sweep_goes_on_without_a_server_and_says_so_once(project, caplog):
     (said,) = caplog.messages
     assert f"MLflow is behind (MLFLOW_TRACKING_URI = {away}: cannot be reached (Con" in said
     assert "adambias sync" in said
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, away)
+    assert not tracker.is_current(ledger, "beta2", jobs)
 
 
 def test_passes_catch_up_once_the_store_is_back(project, capfd):
@@ -108,7 +114,7 @@ def test_passes_catch_up_once_the_store_is_back(project, capfd):
     place = project / "later"
     place.write_text("a file where the database's folder will be")
     uri = f"sqlite:///{place}/mlflow.db"
-    view = View(name="beta2", grid=grid, jobs=tuple(jobs))
+    view = shown_grid(grid, jobs)
     where = {"ledger": ledger.store.uri, "root": str(project)}
     passes = Passes(MirrorTask(uri=uri, scale="laptop", views=(view,), **where))
     passes.attempt(ended=False)
@@ -132,9 +138,8 @@ def test_a_hanging_store_does_not_hold_the_sweep_up(project, caplog):
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         away = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        view = View(name="beta2", grid=grid, jobs=tuple(jobs_of(grid)))
-        ledger = made_ledger(project / "runs", [])
-        with tracking.mirror_views(ledger, "laptop", [view], uri=away, patience=0.5):
+        tracker = MlflowTracker(params_of(project, beta2=grid), away, patience=0.5)
+        with tracker.mirror(made_ledger(project / "runs", []), {"beta2": jobs_of(grid)}):
             pass
     assert "is not up to date after" in caplog.text
     assert not [p for p in psutil.Process().children() if "adambias.tracking" in str(p.cmdline())]
@@ -162,10 +167,10 @@ def test_a_server_that_refuses_is_a_line_that_says_what_to_do(status, said):
 
 
 def test_a_useless_uri_is_refused_before_the_sweep(project):
-    ledger = Ledger.open(project / "runs")
+    tracker = tracker_of(project, "file:./mlruns", beta2=grid_of())
     with (
         pytest.raises(TrackingError, match="folder of files"),
-        tracking.mirror(ledger, "laptop", "beta2", grid_of(), [], uri="file:./mlruns"),
+        tracker.mirror(Ledger.open(project / "runs"), {"beta2": []}),
     ):
         raise AssertionError("the sweep began")
 
@@ -192,21 +197,23 @@ def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri
     driver = start_driver(project, seeds=seeds, epochs=epochs)
     said = driver.communicate(timeout=120)[1]
     assert (driver.returncode, said) == (0, b"")
-    again = tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs})
+    tracker = tracker_of(project, beta2=grid)
+    again = tracker.sync(ledger, {"beta2": jobs})
     assert (again.runs, again.created, again.updated, again.points) == (len(jobs), 0, 0, 0)
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
-    assert tracking.is_current(ledger, "laptop", "beta2", jobs)
+    assert tracker.is_current(ledger, "beta2", jobs)
 
 
 def test_a_sweep_run_twice_at_once_makes_the_store_and_each_run_once(project, uri):
     """Both start with no database at all and write the same runs at the same time."""
     (project / "mlflow.db").unlink()
-    jobs = jobs_of(grid_of(seeds=range(3)), epochs=100)
+    grid = grid_of(seeds=range(3))
+    jobs, tracker = jobs_of(grid, epochs=100), tracker_of(project, beta2=grid)
     ledger = made_ledger(project / "runs", jobs)
     drivers = [start_driver(project, seeds=3, epochs=100) for _ in range(2)]
     outputs = [driver.communicate(timeout=120)[1] for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0], outputs
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
-    assert tracking.is_current(ledger, "laptop", "beta2", jobs)
+    assert tracker.is_current(ledger, "beta2", jobs)

@@ -17,12 +17,11 @@ from made_ledgers import (
     jobs_of,
     made_ledger,
     needed,
-    params_of,
     runs_of,
     start_driver,
+    tracker_of,
 )
 
-from adambias import tracking
 from adambias.tracking.mlflow import location
 
 pytestmark = pytest.mark.postgres
@@ -75,12 +74,12 @@ def test_two_sweeps_write_at_once_and_sync_finds_nothing_to_do(postgres, project
     outputs = [driver.communicate(timeout=200)[1] for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0, 0], outputs
     there = location.checked_uri(postgres)
+    tracker = tracker_of(project, postgres, beta2=grid, h=grid)
     for name in ("beta2", "h"):
         assert_faithful(there, f"adambias/laptop/{name}", ledger, jobs)
         assert len(runs_of(there, f"adambias/laptop/{name}", "sweep")) == 1
-        assert tracking.is_current(ledger, "laptop", name, jobs, postgres)
-    params = params_of(project, beta2=grid, h=grid)
-    again = tracking.sync(ledger, params, {"beta2": jobs, "h": jobs}, uri=postgres)
+        assert tracker.is_current(ledger, name, jobs)
+    again = tracker.sync(ledger, {"beta2": jobs, "h": jobs})
     assert (again.runs, again.created, again.updated, again.points) == (12, 0, 0, 0)
     assert not (project / "mlflow.db").exists()
     assert (project / "mlartifacts").is_dir()

@@ -17,16 +17,16 @@ from made_ledgers import (
     grid_of,
     jobs_of,
     made_ledger,
-    params_of,
     runs_of,
+    tracker_of,
     ui_command,
     view_of,
 )
 
-from adambias import tracking
 from adambias.cli import ui
 from adambias.core import no_telemetry as telemetry
 from adambias.core.provenance import git_state
+from adambias.tracking.mlflow.tracker import MlflowTracker
 
 CLAIMS = [
     {"key": "fig4_norm", "sentence": "The norm | rises.", "source": "figure 4", "found": "rises"},
@@ -67,9 +67,9 @@ def recorded(project, uri) -> SimpleNamespace:
     jobs = jobs_of(grid, epochs=20)
     ledger = made_ledger(project / "runs", jobs)
     analyse(project, jobs)
-    params = params_of(project, beta2=grid)
-    tracking.sync(ledger, params, {"beta2": jobs})
-    return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, params=params)
+    tracker = tracker_of(project, beta2=grid)
+    tracker.sync(ledger, {"beta2": jobs})
+    return SimpleNamespace(root=project, jobs=jobs, uri=uri, ledger=ledger, tracker=tracker)
 
 
 def test_the_analysis_is_a_run_that_is_opened_once(recorded):
@@ -88,14 +88,14 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
     regimes = {s.tags["regime"] for s in view_of(recorded.uri, "adambias/laptop/beta2").values()}
     assert regimes == {"oscillation"}
     said: list[str] = []
-    other_scale = SimpleNamespace(**vars(recorded.params) | {"name": "paper"})
-    tracking.sync(recorded.ledger, other_scale, {}, uri=recorded.uri, progress=said.append)
+    other_scale = SimpleNamespace(**vars(recorded.tracker.params) | {"name": "paper"})
+    MlflowTracker(other_scale).sync(recorded.ledger, {}, said.append)
     assert said == ["analysis: results/ are of scale laptop, left out"]
-    same = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
+    same = recorded.tracker.log_analysis("results", "figures", "reports/index.html")
     assert same == run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 1
     (recorded.root / "reports" / "index.html").write_text("<h1>another report</h1>")
-    other = tracking.log_analysis("results", "figures", "reports/index.html", uri=recorded.uri)
+    other = recorded.tracker.log_analysis("results", "figures", "reports/index.html")
     assert other != run.info.run_id
     assert len(runs_of(recorded.uri, experiment, "analysis")) == 2
 
@@ -103,7 +103,7 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
 def test_an_analysis_without_a_server_is_one_line_and_no_failure(project, caplog):
     analyse(project, [])
     away = f"http://127.0.0.1:{free_port()}"
-    assert tracking.log_analysis("results", "figures", uri=away) is None
+    assert tracker_of(project, away).log_analysis("results", "figures") is None
     (said,) = caplog.messages
     assert said.startswith("the analysis is not in MLflow")
     assert "adambias sync" in said

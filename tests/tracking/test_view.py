@@ -21,15 +21,16 @@ from made_ledgers import (
     history_of,
     jobs_of,
     made_ledger,
-    params_of,
     points_of,
     run_trial,
     runs_of,
+    shown_grid,
+    tracker_of,
     view_of,
 )
 
-from adambias import tracking
-from adambias.tracking.mlflow.views import View
+from adambias.tracking.mlflow.client import TrackingStore
+from adambias.tracking.mlflow.writer import GridWriter
 
 EXPERIMENT = "adambias/laptop/beta2"
 
@@ -45,9 +46,14 @@ def jobs(grid):
 
 
 @pytest.fixture
-def sync(project, grid, uri):
-    def run(ledger, jobs, **more):
-        return tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs}, **more)
+def tracker(project, grid):
+    return tracker_of(project, beta2=grid)
+
+
+@pytest.fixture
+def sync(tracker):
+    def run(ledger, jobs):
+        return tracker.sync(ledger, {"beta2": jobs})
 
     return run
 
@@ -55,11 +61,9 @@ def sync(project, grid, uri):
 @pytest.fixture
 def writer(project, grid, uri):
     """A writer as the mirror holds it: it remembers what it wrote."""
-    from adambias.tracking.mlflow.client import TrackingStore
-    from adambias.tracking.mlflow.writer import GridWriter
 
     def make(ledger, jobs):
-        view = View(name="beta2", grid=grid, jobs=tuple(jobs))
+        view = shown_grid(grid, jobs)
         git = {"commit": "d" * 40, "dirty": False}
         return GridWriter(TrackingStore(uri), ledger, "laptop", view, git=git)
 
@@ -146,7 +150,7 @@ def test_a_view_grows_with_its_trial(project, uri, jobs, writer):
     assert parent.info.status == "RUNNING"
 
 
-def test_interrupted_and_failed_trials_say_so_and_go_on_later(project, uri, jobs, writer):
+def test_interrupted_and_failed_trials_say_so_and_go_on_later(project, uri, jobs, writer, tracker):
     ledger = made_ledger(project / "runs", jobs[2:])
     run_trial(ledger, jobs[0], 12)
     run_trial(ledger, jobs[1], 0)
@@ -159,14 +163,14 @@ def test_interrupted_and_failed_trials_say_so_and_go_on_later(project, uri, jobs
     assert [view[j.key].run.info.status for j in jobs[:2]] == ["KILLED", "FAILED"]
     (parent,) = runs_of(uri, EXPERIMENT, "sweep")
     assert parent.info.status == "KILLED"
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert not tracker.is_current(ledger, "beta2", jobs)
     for job in jobs[:2]:
         finish_trial(ledger, job)
     summary = writer(ledger, jobs).write(ended=True)
     assert summary.created == 0
     view = assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert "error" not in view[jobs[1].key].tags
-    assert tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert tracker.is_current(ledger, "beta2", jobs)
 
 
 def test_a_stale_trial_is_not_shown_as_running(project, uri, jobs, sync):
@@ -196,7 +200,7 @@ def test_divergence_is_flagged_and_not_drawn(project, uri, jobs, sync):
     assert parent.data.metrics["trials_diverged"] == 1
 
 
-def test_a_half_filled_or_deleted_store_is_completed(project, uri, jobs, sync, writer):
+def test_a_half_filled_or_deleted_store_is_completed(project, uri, jobs, sync, writer, tracker):
     ledger = made_ledger(project / "runs", jobs)
     sync(ledger, jobs)
     client = client_of(uri)
@@ -204,7 +208,7 @@ def test_a_half_filled_or_deleted_store_is_completed(project, uri, jobs, sync, w
     view = view_of(uri, EXPERIMENT)
     client.delete_run(parent.info.run_id)
     client.delete_run(view[jobs[0].key].run.info.run_id)
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert not tracker.is_current(ledger, "beta2", jobs)
     assert sync(ledger, jobs).created == 1
     again = assert_faithful(uri, EXPERIMENT, ledger, jobs)
     (parent,) = runs_of(uri, EXPERIMENT, "sweep")
@@ -214,13 +218,13 @@ def test_a_half_filled_or_deleted_store_is_completed(project, uri, jobs, sync, w
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
 
 
-def test_the_same_view_comes_back_after_the_database_is_deleted(project, uri, jobs, sync):
+def test_the_same_view_comes_back_after_the_database_is_deleted(project, uri, jobs, sync, tracker):
     ledger = made_ledger(project / "runs", jobs)
     sync(ledger, jobs)
     before, (parent,) = view_of(uri, EXPERIMENT), runs_of(uri, EXPERIMENT, "sweep")
     _forget_engines()
     (project / "mlflow.db").unlink()
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert not tracker.is_current(ledger, "beta2", jobs)
     assert sync(ledger, jobs).created == 4
     after = assert_faithful(uri, EXPERIMENT, ledger, jobs)
     own = ("mlflow.parentRunId", "created_ns")
@@ -233,7 +237,7 @@ def test_the_same_view_comes_back_after_the_database_is_deleted(project, uri, jo
     (again,) = runs_of(uri, EXPERIMENT, "sweep")
     assert again.data.metrics == parent.data.metrics
     assert again.data.tags | {"created_ns": ""} == parent.data.tags | {"created_ns": ""}
-    assert tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert tracker.is_current(ledger, "beta2", jobs)
 
 
 def _forget_engines() -> None:
@@ -259,13 +263,25 @@ def test_a_run_that_holds_anything_else_is_replaced(project, uri, jobs, sync):
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
 
 
-def test_a_retrained_trial_replaces_its_run(project, uri, jobs, sync):
+def test_a_retrained_trial_replaces_its_run(project, uri, jobs, sync, tracker):
     ledger = made_ledger(project / "runs", jobs)
     sync(ledger, jobs)
     finish_trial(ledger, jobs[0], history_of(jobs[0]) * [1, *[1.5] * 9, 1])
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert not tracker.is_current(ledger, "beta2", jobs)
     assert sync(ledger, jobs).created == 1
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_another_initial_fraction_brings_the_highest_norms_up_to_date(project, uri, grid, jobs):
+    ledger = made_ledger(project / "runs", jobs)
+    for fraction in (0.25, 0.75):
+        tracker = tracker_of(project, beta2=grid, initial_fraction=fraction)
+        assert not tracker.is_current(ledger, "beta2", jobs)
+        assert tracker.sync(ledger, {"beta2": jobs}).updated == len(jobs)
+        assert tracker.is_current(ledger, "beta2", jobs)
+        for key, shown in assert_faithful(uri, EXPERIMENT, ledger, jobs).items():
+            norms = ledger.history(key)["perturbed_one_norm"][int(40 * fraction) :]
+            assert shown.run.data.metrics["peak_perturbed_one_norm"] == norms.max()
 
 
 def test_doubles_of_two_writers_are_resolved(project, uri, jobs, sync):
@@ -290,20 +306,20 @@ def test_a_changed_grid_marks_the_trials_it_lost(project, uri, jobs, sync):
 
 def test_a_trial_of_two_grids_has_a_run_in_each(project, uri, jobs, grid):
     ledger = made_ledger(project / "runs", jobs)
-    params = params_of(project, beta2=grid, beta1=grid)
-    tracking.sync(ledger, params, {"beta2": jobs, "beta1": jobs[:2]})
+    both = tracker_of(project, beta2=grid, beta1=grid)
+    both.sync(ledger, {"beta2": jobs, "beta1": jobs[:2]})
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert_faithful(uri, "adambias/laptop/beta1", ledger, jobs[:2])
 
 
-def test_a_damaged_history_is_named_and_the_rest_shown(project, uri, jobs, sync):
+def test_a_damaged_history_is_named_and_the_rest_shown(project, uri, jobs, sync, tracker):
     ledger = made_ledger(project / "runs", jobs)
     ledger.store.write(f"{jobs[0].key}/history.parquet", b"rubbish")
     summary = sync(ledger, jobs)
     assert len(summary.problems) == 1
     assert f"{jobs[0].key}/history.parquet: is damaged" in str(summary)
     assert_faithful(uri, EXPERIMENT, ledger, jobs[1:])
-    assert not tracking.is_current(ledger, "laptop", "beta2", jobs, uri)
+    assert not tracker.is_current(ledger, "beta2", jobs)
 
 
 def test_long_curves_are_thinned_and_the_artifact_is_whole(project, uri, grid, sync):
@@ -339,7 +355,7 @@ def test_tables_are_made_once_and_whole(project, monkeypatch):
 
     file = project / "new" / "mlflow.db"
     file.parent.mkdir()
-    file.with_name(".mlflow.db.new").write_bytes(b"left by a process that was killed")
+    file.with_name(".mlflow.db.0123abcd").write_bytes(b"left by a process that was killed")
     make_sqlite(file)
     assert [p.name for p in file.parent.iterdir()] == ["mlflow.db"]
     with sqlite3.connect(file) as connection:

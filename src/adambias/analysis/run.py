@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
-from adambias.core.files import write_json, write_parquet
+from adambias.core.files import replacing, write_json, write_parquet
+from adambias.core.tables import conform
 
 _ROWS_AT_ONCE = 250_000
 
@@ -118,23 +118,13 @@ def merge(sources: Iterable[Path], target: Path) -> None:
     """Write the rows of several Parquet tables into one, a bounded number at a time."""
     files = [pq.ParquetFile(path) for path in sources]
     schema = pa.unify_schemas([file.schema_arrow for file in files])
-    temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
-    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        replacing(target) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
         for file in files:
             for batch in file.iter_batches(_ROWS_AT_ONCE):
-                writer.write_table(_fit(pa.Table.from_batches([batch]), schema))
-    os.replace(temporary, target)
-
-
-def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give a table all columns of the schema, null where it has none."""
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+                writer.write_table(conform(pa.Table.from_batches([batch]), schema))
 
 
 def _summarise_grids(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from adambias.analysis.trends import band
-from adambias.config import TRIAL_FIELDS
+from adambias.config import naming
 
-_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every")
+_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every", "measures")
 QUANTITIES = {
     "norm": "peak_perturbed_one_norm",
     "excess": "excess",
@@ -38,17 +36,11 @@ def with_series(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     DataFrame
         ``series`` holds texts such as ``rule lion, h 0.0001``, empty where nothing else varies.
     """
-    fields = [name for name in TRIAL_FIELDS if name not in (axis, *_NO_SERIES) and name in trials]
-    varied = [name for name in fields if trials[name].nunique(dropna=False) > 1]
-    labels = [
-        ", ".join(f"{name} {_number(row[name])}" for name in varied)
-        for row in trials[varied].to_dict("records")
-    ]
+    kept = {str(name): trials[name].unique() for name in trials if name not in (axis, *_NO_SERIES)}
+    varied = naming.varying(kept)
+    rows = trials[varied].to_dict("records")
+    labels = [", ".join(naming.words(row, varied, show=naming.short)) for row in rows]
     return trials.assign(series=labels if varied else "")
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def effect_table(

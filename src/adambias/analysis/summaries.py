@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adambias.analysis.hills import find_hill
 from adambias.analysis.histories import Columns
 from adambias.analysis.regimes import classify
 from adambias.config import Analyse
+from adambias.ledger.summary import highest, last, peak_norm
 
 NEEDED = ("trial", "epoch", "train_loss", "train_accuracy", "test_accuracy", "perturbed_one_norm")
 
@@ -42,7 +42,8 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
-    peak = _peak(history, settings.initial_fraction * trial["epochs"])
+    top = peak_norm(history, trial["epochs"], settings.initial_fraction)
+    peak = top.norm if top else np.nan
     floor = float(trial["parameters"]) * float(np.sqrt(trial["epsilon"]))
     return {
         "regime": diagnosis.regime,
@@ -50,28 +51,18 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "spikes": diagnosis.spikes,
         "largest_leap": diagnosis.largest_leap,
         "norm_floor": floor,
-        **peak,
-        "excess": peak["peak_perturbed_one_norm"] - floor,
-        "final_perturbed_one_norm": _last(norm),
+        "peak_perturbed_one_norm": peak,
+        "peak_epoch": int(history["epoch"][top.row]) if top else None,
+        "peak_at_edge": top is not None and top.at_edge,
+        "excess": peak - floor,
+        "final_perturbed_one_norm": last(norm),
         **_hill(history, floor, settings.hill_decades),
-        "best_test_accuracy": _highest(history["test_accuracy"]),
-        "final_test_accuracy": _last(history["test_accuracy"]),
-        "final_train_accuracy": _last(history["train_accuracy"]),
-        "final_train_loss": _last(loss),
-        "lowest_train_loss": -_highest(-np.asarray(loss, dtype=float)),
+        "best_test_accuracy": highest(history["test_accuracy"]),
+        "final_test_accuracy": last(history["test_accuracy"]),
+        "final_train_accuracy": last(history["train_accuracy"]),
+        "final_train_loss": last(loss),
+        "lowest_train_loss": -highest(-np.asarray(loss, dtype=float)),
         "not_finite": int(np.count_nonzero(~np.isfinite(loss) | ~np.isfinite(norm))),
-    }
-
-
-def _peak(history: Columns, start: float) -> dict[str, Any]:
-    """Return the highest norm from the epoch ``start`` on, and where it is."""
-    norm = history["perturbed_one_norm"]
-    late = np.where((history["epoch"] >= start) & np.isfinite(norm), norm, np.nan)
-    at = int(np.nanargmax(late)) if np.isfinite(late).any() else None
-    return {
-        "peak_perturbed_one_norm": float(late[at]) if at is not None else np.nan,
-        "peak_epoch": int(history["epoch"][at]) if at is not None else None,
-        "peak_at_edge": at is not None and not np.isfinite(late[:at]).any(),
     }
 
 
@@ -86,13 +77,3 @@ def _hill(history: Columns, floor: float, decades: float) -> dict[str, Any]:
         "hill_norm": floor + hill.height if hill else np.nan,
         "has_hill": hill is not None,
     }
-
-
-def _last(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)] if len(values) else values
-    return float(finite[-1]) if len(finite) else np.nan
-
-
-def _highest(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)] if len(values) else values
-    return float(finite.max()) if len(finite) else np.nan

@@ -161,7 +161,8 @@ def join(cpus_per_trial: str, gpus_per_trial: str) -> None:
     resources = Resources(
         cpus_per_trial=float(cpus_per_trial), gpus_per_trial=float(gpus_per_trial)
     )
-    run_stage(lambda: print(look_at_cluster(resources, Ledger.open().store.uri)))
+    store = os.environ["ADAMBIAS_STORE"]
+    run_stage(lambda: print(look_at_cluster(resources, Ledger.open(store).store.uri)))
 
 
 CHECKS: dict[str, Check] = {

@@ -1,4 +1,4 @@
-"""The command ``adambias``."""
+"""The command line: arguments and options of every command."""
 
 from __future__ import annotations
 
@@ -208,17 +208,17 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     Example:
       rm mlflow.db && adambias sync
     """
-    from adambias import tracking
     from adambias.cli.notes import print_notes
     from adambias.ledger.ledger import Ledger
     from adambias.ledger.plan import make_plan
+    from adambias.tracking import tracker_for
 
     params = load_params(path, scale)
     ledger = Ledger.open(params.store)
     names = list(params.scale.grids)
     confirmed = _confirm(params, names, yes)
     found = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
-    click.echo(tracking.sync(ledger, params, dict(found.grids)))
+    click.echo(tracker_for(params).sync(ledger, found.grids))
     print_notes(found, ledger)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from rich.console import Console
 
-from adambias.config import SEMANTICS_VERSION, TRIAL_FIELDS, Trial
-from adambias.ledger.job import Job
+from adambias.config import SEMANTICS_VERSION, Trial, naming
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan
 
@@ -58,17 +57,6 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         )
 
 
-def varying(jobs: Iterable[Job]) -> set[str]:
-    """Return the fields in which the trials differ."""
-    trials = [job.trial for job in jobs]
-    return {name for name in TRIAL_FIELDS if len({getattr(trial, name) for trial in trials}) > 1}
-
-
 def describe(trial: Trial, swept: Collection[str] = ()) -> str:
     """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
-    words = []
-    for name, default in TRIAL_FIELDS.items():
-        value = getattr(trial, name)
-        if name in swept or value != default:
-            words.append(f"{name}={value}")
-    return " ".join(words)
+    return " ".join(naming.words(vars(trial), naming.telling(trial, swept), equals="="))

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes, varying
-from adambias.config import Params, Resources
+from adambias.cli.notes import describe, open_console, print_notes
+from adambias.config import Params, Resources, naming
 from adambias.core.processes import cores
 from adambias.data.preparation import expected_shape
 from adambias.ledger.job import Job
@@ -124,6 +124,6 @@ def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
 
 def _print_trials(console: Console, plan: Plan) -> None:
     for name, jobs in plan.grids.items():
-        swept = varying(jobs)
+        swept = naming.swept(job.trial for job in jobs)
         for job in jobs:
             console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial, swept)}")

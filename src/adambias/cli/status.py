@@ -14,8 +14,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes, varying
-from adambias.config import Params
+from adambias.cli.notes import describe, open_console, print_notes
+from adambias.config import Params, naming
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan, make_plan
 
@@ -108,7 +108,7 @@ def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
     for name in ("trial", "grid", "state", "epochs", "settings"):
         table.add_column(name, no_wrap=name != "settings")
     for name, jobs in plan.grids.items():
-        swept = varying(jobs)
+        swept = naming.swept(job.trial for job in jobs)
         for job in jobs:
             if (it := standing.get(job.key)) is not None:
                 state = f"{it.state} on {it.host}" if it.state == "running" else it.state

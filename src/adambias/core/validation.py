@@ -13,7 +13,7 @@ import math
 import numbers
 import operator
 import types
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -24,27 +24,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Bounds of a number; ``above`` and ``below`` exclude the bound itself."""
+    """Bounds of a number; ``above`` and ``below`` exclude the bound itself.
+
+    Examples
+    --------
+    >>> str(Decay), str(Range(above=0, below=math.inf))
+    ('>= 0 and < 1', '> 0 and finite')
+    """
 
     above: float | None = None
     at_least: float | None = None
     below: float | None = None
     at_most: float | None = None
 
-    def holds(self, value: float) -> bool:
-        """Tell whether ``value`` lies within the bounds."""
-        return (
-            (self.above is None or value > self.above)
-            and (self.at_least is None or value >= self.at_least)
-            and (self.below is None or value < self.below)
-            and (self.at_most is None or value <= self.at_most)
-        )
+    def holds(self, value: Any) -> bool:
+        """Tell whether a number, or every entry of an array or tensor, lies within the bounds."""
+        verdicts = [compare(value, bound) for compare, _, bound in self._given()]
+        return all(bool(v if isinstance(v, bool) else v.all()) for v in verdicts)
 
     def __str__(self) -> str:
         """Return the bounds in words."""
-        words = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
-        given = [(w, getattr(self, k)) for k, w in words.items() if getattr(self, k) is not None]
-        return " and ".join(f"{word} {bound:g}" for word, bound in given)
+        given = self._given()
+        return " and ".join("finite" if b == math.inf else f"{word} {b:g}" for _, word, b in given)
+
+    def _given(self) -> list[tuple[Callable[[Any, float], Any], str, float]]:
+        """Return the comparison, the word for it, and the bound, of each bound there is."""
+        every = [
+            (operator.gt, ">", self.above),
+            (operator.ge, ">=", self.at_least),
+            (operator.lt, "<", self.below),
+            (operator.le, "<=", self.at_most),
+        ]
+        return [(compare, word, bound) for compare, word, bound in every if bound is not None]
 
 
 AtLeastOne = Range(at_least=1)

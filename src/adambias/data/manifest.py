@@ -9,17 +9,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from adambias.config import DatasetSpec
 from adambias.core.errors import DataError
 from adambias.core.registry import code_of, is_own
-
-if TYPE_CHECKING:
-    pass
-
 
 MANIFEST = "manifest.json"
 DIGITS_TRAIN_SIZE = 400

@@ -9,7 +9,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from adambias.data.manifest import (
     settings,
 )
 from adambias.data.sources import Arrays
-
-if TYPE_CHECKING:
-    pass
 
 
 def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Path:

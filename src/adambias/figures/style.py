@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -38,6 +37,8 @@ from matplotlib.ticker import (
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from adambias.core.files import replacing
 
 Medium = Literal["paper", "screen", "narrow"]
 Colour = tuple[float, float, float]
@@ -318,7 +319,8 @@ def save(
     written = []
     for ending in formats:
         path = stem.parent / f"{stem.name}.{ending}"
-        _write_atomically(path, _render(figure, ending, stem.name, alt_text))
+        with replacing(path) as temporary:
+            temporary.write_bytes(_render(figure, ending, stem.name, alt_text))
         written.append(path)
     plt.close(figure)
     return written
@@ -358,9 +360,3 @@ def _with_fewer_colours(png: bytes) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "png", pnginfo=texts, optimize=True, dpi=dpi)
     return buffer.getvalue()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

@@ -43,15 +43,6 @@ def double_wells(*, coupling: float = 0.5) -> Loss:
     return loss
 
 
-def quadratic(matrix: Tensor) -> Loss:
-    """Return E(theta) = theta^T A theta / 2 for a symmetric matrix A of shape ``(p, p)``."""
-
-    def loss(theta: Tensor) -> Tensor:
-        return 0.5 * theta @ (matrix @ theta)
-
-    return loss
-
-
 def tanh_mlp(
     *, inputs: int = 3, width: int = 5, samples: int = 20, seed: int = 0
 ) -> tuple[Loss, Tensor]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.registry import RULES
+from adambias.core.validation import Decay, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     Number: TypeAlias = float | Tensor
 
 Placement: TypeAlias = Literal["inside", "outside"]
+_EPSILON = Range(above=0, below=math.inf)
+_WEIGHT_DECAY = Range(at_least=0, below=math.inf)
 
 
 def identity(g: Tensor) -> Tensor:
@@ -53,7 +56,7 @@ class Moment:
     phi: Callable[[Tensor], Tensor] = identity
 
     def __post_init__(self) -> None:
-        _within("decay", self.decay, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
+        _within(Decay, decay=self.decay)
         if not callable(self.phi):
             raise ConfigError("phi", self.phi, "must be a function of the gradient")
 
@@ -128,33 +131,20 @@ def require_rule(rule: Any) -> None:
         raise ConfigError("rule", rule, "must be an UpdateRule, as adambias.rules.adam() returns")
 
 
-def _within(key: str, value: Any, holds: Callable[[Any], Any], allowed: str) -> None:
-    try:
-        verdict = holds(value)
-    except TypeError:
-        raise ConfigError(key, value, f"must be a number, {allowed}") from None
-    if not (verdict if isinstance(verdict, bool) else bool(verdict.all())):
-        raise ConfigError(key, value, allowed)
-
-
-def _check_decays(**decays: Number) -> None:
-    for key, value in decays.items():
-        _within(key, value, lambda d: (d >= 0) & (d < 1), "must be >= 0 and < 1")
-
-
-def _check_epsilon(epsilon: Number) -> None:
-    _within("epsilon", epsilon, lambda e: (e > 0) & (e < math.inf), "must be > 0 and finite")
-
-
-def _check_weight_decay(weight_decay: Number) -> None:
-    _within(
-        "weight_decay", weight_decay, lambda w: (w >= 0) & (w < math.inf), "must be >= 0 and finite"
-    )
+def _within(bounds: Range, **hyperparameters: Any) -> None:
+    """Refuse a number, or a tensor with an entry, out of bounds; it is named by its keyword."""
+    for key, value in hyperparameters.items():
+        try:
+            inside = bounds.holds(value)
+        except TypeError:
+            raise ConfigError(key, value, f"must be a number, must be {bounds}") from None
+        if not inside:
+            raise ConfigError(key, value, f"must be {bounds}")
 
 
 def _denominator(epsilon: Number, placement: Placement) -> Callable[[Tensor], Tensor]:
     """Return sqrt(nu + epsilon) or sqrt(nu) + epsilon as a function of nu."""
-    _check_epsilon(epsilon)
+    _within(_EPSILON, epsilon=epsilon)
     if placement == "inside":
         return lambda nu: (nu + epsilon).sqrt_()
     if placement == "outside":
@@ -186,7 +176,7 @@ def _smooth_sign(x: Tensor, epsilon: Number) -> Tensor:
 
 def _decayed(direction: Callable[..., Tensor], weight_decay: Number) -> Callable[..., Tensor]:
     """Add decoupled weight decay to a combiner; 0 leaves the combiner as it is."""
-    _check_weight_decay(weight_decay)
+    _within(_WEIGHT_DECAY, weight_decay=weight_decay)
     if isinstance(weight_decay, int | float) and weight_decay == 0:
         return direction
     return lambda *arguments: direction(*arguments) + weight_decay * arguments[-1]
@@ -199,13 +189,13 @@ def gradient_descent(*, bias_correction: bool = True) -> UpdateRule:
 
 def heavy_ball(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
     """Gradient descent with heavy-ball momentum, as a moving average: Phi = m."""
-    _check_decays(beta1=beta1)
+    _within(Decay, beta1=beta1)
     return UpdateRule([Moment(beta1)], lambda m, theta: m, "heavy_ball", bias_correction)
 
 
 def nesterov(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
     """Nesterov momentum, as a moving average: Phi = beta1 m + (1 - beta1) g."""
-    _check_decays(beta1=beta1)
+    _within(Decay, beta1=beta1)
     return UpdateRule(
         [Moment(beta1), Moment(0.0)],
         lambda m, g, theta: beta1 * m + (1 - beta1) * g,
@@ -222,7 +212,7 @@ def rmsprop(
     bias_correction: bool = True,
 ) -> UpdateRule:
     """RMSProp, which is Adam without memory of the gradient: Phi = g / sqrt(nu + epsilon)."""
-    _check_decays(beta2=beta2)
+    _within(Decay, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
     return UpdateRule(
         [Moment(0.0), Moment(beta2, square)],
@@ -257,7 +247,7 @@ def adam(
     ----------
     Kingma and Ba (2015), Adam: A method for stochastic optimization.
     """
-    _check_decays(beta1=beta1, beta2=beta2)
+    _within(Decay, beta1=beta1, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
     return UpdateRule(
         [Moment(beta1), Moment(beta2, square)],
@@ -296,7 +286,7 @@ def nadam(
     bias_correction: bool = True,
 ) -> UpdateRule:
     """Adam with Nesterov momentum: Phi = (beta1 m + (1 - beta1) g) / sqrt(nu + epsilon)."""
-    _check_decays(beta1=beta1, beta2=beta2)
+    _within(Decay, beta1=beta1, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
     return UpdateRule(
         [Moment(beta1), Moment(beta2, square), Moment(0.0)],
@@ -318,8 +308,8 @@ def lion(
 
     Here m decays with ``beta2`` and s(x) = x / sqrt(x^2 + epsilon).
     """
-    _check_decays(beta1=beta1, beta2=beta2)
-    _check_epsilon(epsilon)
+    _within(Decay, beta1=beta1, beta2=beta2)
+    _within(_EPSILON, epsilon=epsilon)
     return UpdateRule(
         [Moment(beta2), Moment(0.0)],
         _decayed(
@@ -334,8 +324,8 @@ def signum(
     *, beta1: Number = 0.9, epsilon: Number = 1e-8, bias_correction: bool = True
 ) -> UpdateRule:
     """Signum, the sign of the averaged gradient, smoothed: Phi = m / sqrt(m^2 + epsilon)."""
-    _check_decays(beta1=beta1)
-    _check_epsilon(epsilon)
+    _within(Decay, beta1=beta1)
+    _within(_EPSILON, epsilon=epsilon)
     return UpdateRule(
         [Moment(beta1)], lambda m, theta: _smooth_sign(m, epsilon), "signum", bias_correction
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,8 @@ import pyarrow.parquet as pq
 from adambias.config import TRIAL_FIELDS, Trial
 from adambias.config.measures import COLUMNS, CORRECTION
 from adambias.core.errors import LedgerError
+from adambias.core.files import replacing
+from adambias.core.tables import conform
 from adambias.core.validation import kinds_of
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -79,23 +79,11 @@ def write_tables(
     LedgerError
         If a history is missing or damaged; earlier tables stay as they are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / "histories.parquet") as file:
+    with replacing(folder / "histories.parquet") as file:
         _write_histories(ledger, grid, jobs, outcomes, file)
     rows = [_trial_row(grid, job, outcomes[job.key]) for job in jobs]
-    with _replacing(folder / "trials.parquet") as file:
+    with replacing(folder / "trials.parquet") as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=_trial_schema(rows)), file)
-
-
-@contextlib.contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """Give a temporary file that takes the place of ``file`` once it is written."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield temporary
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_histories(
@@ -113,7 +101,7 @@ def _write_histories(
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for job, content in zip(jobs, contents, strict=True):
             table = _history(ledger, job.key, content, outcomes[job.key]["history_sha256"])
-            waiting.append(_conform(table, {"trial": job.key, "grid": grid}, schema))
+            waiting.append(conform(table, schema, {"trial": job.key, "grid": grid}))
             rows += table.num_rows
             if rows >= _ROWS_AT_ONCE:
                 writer.write_table(_concatenate(waiting))
@@ -146,22 +134,6 @@ def _history(ledger: Ledger, key: str, content: bytes | None, digest: str) -> pa
     where = ledger.store.where(f"{key}/history.parquet")
     reason = "is missing" if content is None else "is damaged"
     raise LedgerError(f"{where}: {reason}: delete the folder {key} and run again")
-
-
-def _conform(table: pa.Table, constant: Mapping[str, str], schema: pa.Schema) -> pa.Table:
-    """Give a trial's history the columns of ``schema``, with nulls for what it lacks."""
-    n = table.num_rows
-    columns = []
-    for field in schema:
-        if field.name in constant:
-            values = pa.array([constant[field.name]])
-            indices = pa.array([0] * n, pa.int32())
-            columns.append(pa.DictionaryArray.from_arrays(indices, values))
-        elif field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type).combine_chunks())
-        else:
-            columns.append(pa.nulls(n, field.type))
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,8 +60,8 @@ class Ledger:
         self.store = store
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str] | None = None) -> Ledger:
-        """Open the ledger at ``uri``, or else at ``ADAMBIAS_STORE``, or else at ``runs/``.
+    def open(cls, uri: str | os.PathLike[str]) -> Ledger:
+        """Open the ledger at a path or URI, such as a project's :attr:`Params.store`.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Ledger:
         StoreError
             If it cannot be reached.
         """
-        ledger = cls(Store.open(uri or os.environ.get("ADAMBIAS_STORE") or "runs"))
+        ledger = cls(Store.open(uri))
         marker = ledger._read_json("ledger.json")
         if marker is not None and marker.get("format") != FORMAT:
             raise LedgerError(

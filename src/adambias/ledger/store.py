@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +17,10 @@ from typing import Any
 from pyarrow import fs
 
 from adambias.core.errors import LedgerError, StoreError
+from adambias.core.files import ABANDONED, replacing
 
-_ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}")
-"""A file that was being written, as :meth:`Store.write` names it."""
 ABANDONED_SECONDS = 3600.0
-"""Age from which such a file has no writer any more."""
+"""Age from which a file that was being written has no writer any more."""
 _REQUESTS = 16
 """Requests to an object store at a time."""
 
@@ -120,7 +117,8 @@ class Store:
         """
         with self._reaching("written", "make it writable, free room"):
             if self._local:
-                self._replace(name, content)
+                with replacing(Path(self.root, name), durable=True) as temporary:
+                    temporary.write_bytes(content)
                 return
             # In a thread, because Ctrl-C between opening and writing would leave an empty object.
             with ThreadPoolExecutor(1) as pool:
@@ -140,23 +138,6 @@ class Store:
                 f"ADAMBIAS_STORE = {self.where()}: cannot be {verb} ({reason}): {mend}, or give "
                 "another location"
             ) from None
-
-    def _replace(self, name: str, content: bytes) -> None:
-        path = Path(self.root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, as a rename is atomic only within one file system; with a random part,
-        # as two workers may write the same file.
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                # Before the rename: after a power cut the new name may otherwise hold nothing.
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     def _upload(self, name: str, content: bytes) -> None:
         with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
@@ -205,7 +186,7 @@ class Store:
         for path in Path(self.root, folder).glob(".*"):
             with contextlib.suppress(OSError):  # another may be faster, or still at work
                 age = time.time() - path.stat().st_mtime
-                if _ABANDONED.fullmatch(path.name) and age > ABANDONED_SECONDS:
+                if ABANDONED.fullmatch(path.name) and age > ABANDONED_SECONDS:
                     path.unlink()
 
     def age(self, folder: str) -> float:
@@ -223,10 +204,6 @@ class Store:
     def folders(self, under: str = "") -> list[str]:
         """List the folders directly under the root, or under one of its folders."""
         return [i.base_name for i in self._listing(under) if i.type == fs.FileType.Directory]
-
-    def size(self, name: str) -> int:
-        """Return the size of ``name`` in bytes, 0 if there is none."""
-        return int(self.filesystem.get_file_info(f"{self.root}/{name}").size or 0)
 
     def _listing(self, under: str = "") -> list[Any]:
         where = f"{self.root}/{under}".rstrip("/")

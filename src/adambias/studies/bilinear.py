@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty
-from adambias.core.files import write_json, write_parquet, write_text
+from adambias.core.files import write_parquet, write_text
 from adambias.core.processes import run_all
 from adambias.core.registry import PROBLEMS
 from adambias.law import losses, rules
@@ -26,6 +26,7 @@ from adambias.law.flows import leading_order_flow, modified_flow
 from adambias.law.integration import integrate, iterate
 from adambias.law.norms import perturbed_one_norm
 from adambias.studies.problems import start_of
+from adambias.studies.results import write_results
 from adambias.studies.table1 import table1_cells, table1_markdown
 
 ATLAS_COLUMNS = ("beta1", "beta2", "leading_error", "modified_error", "ratio")
@@ -68,9 +69,9 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
     table1 = table1_cells(settings.table1)
     write_parquet(pd.concat([fans, paths], ignore_index=True), out / "bilinear.parquet")
     write_parquet(done["atlas",], out / "atlas.parquet")
-    write_json(table1, out / "table1.json")
+    write_results(table1, out / "table1.json")
     write_text(table1_markdown(table1), out / "table1.md")
-    write_json(summary, out / "bilinear.json")
+    write_results(summary, out / "bilinear.json")
     return summary
 
 

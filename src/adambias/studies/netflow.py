@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adambias.config import NetFlow
-from adambias.core.files import write_json, write_parquet
+from adambias.core.files import write_parquet
 from adambias.core.processes import run_all
 from adambias.data.dataset import Dataset
 from adambias.law import losses, rules
@@ -23,6 +23,7 @@ from adambias.law.integration import integrate, iterate
 from adambias.law.losses import Loss
 from adambias.networks.resnet import BasicBlock, ResNet
 from adambias.networks.style import ACTIVATIONS, NORMS, Style
+from adambias.studies.results import NETWORK_DIGITS, write_results
 
 
 def run(
@@ -63,7 +64,7 @@ def run(
         "runs": largest_distances(runs),
     }
     write_parquet(runs, Path(out_dir) / "netflow.parquet")
-    write_json(summary, Path(out_dir) / "netflow.json")
+    write_results(summary, Path(out_dir) / "netflow.json", digits=NETWORK_DIGITS)
     return summary
 
 

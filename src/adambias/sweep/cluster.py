@@ -62,8 +62,8 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     address = None if address == "local" else address
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        # "local", because ray.init by itself joins a Ray that it finds here (ray/_private/worker.py);
-        # no dashboard, because nothing here uses it.
+        # "local", because ray.init by itself joins a Ray that it finds here
+        # (ray/_private/worker.py); no dashboard, because nothing here uses it.
         settings |= {"include_dashboard": False, "address": "local"}
     elif address != "auto":
         _refuse_unreachable(address)

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 # Tune would write each result as CSV, JSON and TensorBoard too (ray/tune/utils/callback.py).
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-# With Tune's handler, Tuner.fit returns normally on SIGINT (ray/tune/tune.py:215-244), and DVC would
-# take an interrupted sweep for a finished stage.
+# With Tune's handler, Tuner.fit returns normally on SIGINT (ray/tune/tune.py:215-244), and DVC
+# would take an interrupted sweep for a finished stage.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 # Snapshots for a restoration that is never used; one an hour shows that this driver lives.
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 # The older output, which verbose=0 silences: SweepProgress shows what runs.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-# Workers would change into the trial's folder (ray/tune/trainable/trainable.py:676), where a relative
-# ledger or data folder is another one.
+# Workers would change into the trial's folder (ray/tune/trainable/trainable.py:676), where a
+# relative ledger or data folder is another one.
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-# A trial without a GPU leaves CUDA_VISIBLE_DEVICES as it is (ray/_private/utils.py) and stays on the
-# CPU by itself, because its assignment says so.
+# A trial without a GPU leaves CUDA_VISIBLE_DEVICES as it is (ray/_private/utils.py) and stays on
+# the CPU by itself, because its assignment says so.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Started by `uv run`, Ray would ship the working folder and run uv again on each worker.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -218,8 +218,8 @@ def run_on_ray(
                 verbose=0,
             ),
         )
-        # fit does not raise for failed trials (ray/tune/impl/tuner_internal.py:616). The caller asks
-        # the ledger which trials are finished, and exits accordingly.
+        # fit does not raise for failed trials (ray/tune/impl/tuner_internal.py:616). The caller
+        # asks the ledger which trials are finished, and exits accordingly.
         tuner.fit()
 
 

@@ -19,6 +19,7 @@ from adambias.ledger.plan import Plan, make_plan
 from adambias.sweep.assignment import Assignment
 from adambias.sweep.inline import run_inline
 from adambias.sweep.progress import SweepProgress
+from adambias.tracking import Tracker, tracker_for
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
@@ -73,6 +74,7 @@ def run(
         If the sweep was interrupted, by SIGINT or SIGTERM.
     """
     names = list(names)
+    tracker = tracker_for(params, track=track)
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, confirmed=confirmed)
     if plan.pending:
@@ -83,18 +85,18 @@ def run(
             # stage with nothing to do should end at once.
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
-        failed = _run_plan(params, plan, own, ledger, executor, track)
+        failed = _run_plan(params, plan, own, ledger, executor, tracker)
         # Asked anew, of the ledger alone: neither Tune's word nor our own counts say what is
         # finished.
         plan = make_plan(params, names, ledger, confirmed=True)
         _refuse_unfinished(plan, ledger, failed)
-    elif track:
-        _catch_up(ledger, params, plan)
+    else:
+        _catch_up(tracker, ledger, plan)
     return plan
 
 
 def _run_plan(
-    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, track: bool
+    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, tracker: Tracker
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
@@ -102,12 +104,10 @@ def _run_plan(
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
-    with _terminable(), contextlib.ExitStack() as stack:
-        if track:
-            stack.enter_context(_mirror(ledger, params, plan, plan.grids))
-        title = f"{params.name}: {', '.join(plan.grids)}"
-        ahead = {job.key for job in plan.pending} - own
-        progress = stack.enter_context(SweepProgress(plan, title, ahead))
+    title = f"{params.name}: {', '.join(plan.grids)}"
+    ahead = {job.key for job in plan.pending} - own
+    shown = SweepProgress(plan, title, ahead)
+    with _terminable(), tracker.mirror(ledger, plan.grids), shown as progress:
         # Tune starts trials in the sequence given: those that this sweep is judged by come first.
         assignments = sorted(
             _assignments(params, plan, ledger), key=lambda assignment: assignment.job.key in ahead
@@ -182,29 +182,13 @@ def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) ->
     )
 
 
-def _mirror(
-    ledger: Ledger, params: Params, plan: Plan, names: Iterable[str]
-) -> contextlib.AbstractContextManager[None]:
-    from adambias import tracking
-
-    grids = params.scale.grids
-    views = [tracking.View(name=n, grid=grids[n], jobs=tuple(plan.grids[n])) for n in names]
-    uri = tracking.tracking_uri(params.root)
-    return tracking.mirror_views(ledger, params.name, views, uri=uri, root=params.root)
-
-
-def _catch_up(ledger: Ledger, params: Params, plan: Plan) -> None:
-    """Bring MLflow up to date if it missed something; idempotent, and free if it did not."""
-    from adambias import tracking
-
-    uri = tracking.tracking_uri(params.root)
+def _catch_up(tracker: Tracker, ledger: Ledger, plan: Plan) -> None:
+    """Bring the tracker up to date if it missed something; idempotent, and free if it did not."""
     behind = [
-        name
-        for name, jobs in plan.grids.items()
-        if not tracking.is_current(ledger, params.name, name, jobs, uri)
+        name for name, jobs in plan.grids.items() if not tracker.is_current(ledger, name, jobs)
     ]
     if behind:
-        with _mirror(ledger, params, plan, behind):
+        with tracker.mirror(ledger, plan.only(behind).grids):
             pass
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ import torch
 
 from adambias.config import Trial
 from adambias.core.errors import CheckpointError
+from adambias.core.files import flush, replacing
 
 _MAGIC = b"adambias"
 _FOOTER = len(_MAGIC) + hashlib.sha256().digest_size
@@ -83,18 +82,12 @@ def require_same_trial(found: Mapping[str, Any], trial: Trial) -> None:
 def save(path: str | Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically; the one before stays as ``<stem>.prev<suffix>``."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        with new.open("wb") as file:
-            file.write(dumps(state))
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as new:
+        new.write_bytes(dumps(state))
+        # On the disk before the older one moves, so that one of the two is whole at any moment.
+        flush(new)
         if path.exists():
             path.replace(_previous(path))
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def load(path: str | Path, trial: Trial | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from adambias.core.errors import TrackingError
 from adambias.core.provenance import git_state
 from adambias.tracking.mlflow import content, location
 from adambias.tracking.mlflow.author import author
+from adambias.tracking.mlflow.views import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class Analysis:
 
     def digest(self) -> str:
         """Return the SHA-256 of every file with its name."""
-        whole = hashlib.sha256(str(location.VERSION).encode())
+        whole = hashlib.sha256(str(VERSION).encode())
         for name, file in sorted(self.files.items()):
             whole.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
         return whole.hexdigest()
@@ -83,7 +84,7 @@ def log_analysis(
     figures_dir: str | Path,
     report_path: str | Path | None = None,
     *,
-    uri: str | None = None,
+    uri: str,
 ) -> str | None:
     """Log an analysis as a run of its scale, once; an unchanged one opens no second run.
 
@@ -96,15 +97,14 @@ def log_analysis(
         Tables with ``metrics.json``, and figures.
     report_path : path, optional
         The report; left out if there is none.
-    uri : str, optional
-        The tracking store; by default :func:`adambias.tracking.tracking_uri`.
+    uri : str
+        The tracking store.
 
     Returns
     -------
     str or None
         Id of the run; None, after one line in the log, if the store is away.
     """
-    uri = location.checked_uri(uri) if uri else location.tracking_uri()
     analysis = collect(Path(results_dir), Path(figures_dir), report_path)
     try:
         location.refuse_unreachable(uri)
@@ -219,7 +219,7 @@ def _fill(store: TrackingStore, run: Run, analysis: Analysis) -> None:
     store.log(run.info.run_id, [Metric(k, v, run.info.start_time, 0) for k, v in news])
     store.put(run, analysis.files)
     store.end(run.info.run_id, "FINISHED", int(time.time() * 1000))
-    store.log(run.info.run_id, [], tags={"mirrored": f"v{location.VERSION}"})
+    store.log(run.info.run_id, [], tags={"mirrored": f"v{VERSION}"})
 
 
 def _sweeps(store: TrackingStore, analysis: Analysis) -> dict[str, Run]:

@@ -6,7 +6,7 @@ The only module that imports MLflow; it is imported only by what writes or reads
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -36,6 +37,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from adambias.core.errors import TrackingError
+from adambias.core.files import replacing
 from adambias.tracking.mlflow import location
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ class TrackingStore:
     Parameters
     ----------
     uri : str
-        As :func:`adambias.tracking.tracking_uri` returns it.
+        As :func:`adambias.tracking.mlflow.location.tracking_uri` returns it.
 
     Raises
     ------
@@ -170,7 +172,8 @@ class TrackingStore:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write in batches; the first holds all parameters and tags."""
-        # MLflow's limits for a value (mlflow/utils/validation.py); a longer one refuses the whole batch.
+        # MLflow's limits for a value (mlflow/utils/validation.py): one that is longer refuses the
+        # whole batch.
         param_list = [Param(key, value[:6000]) for key, value in (params or {}).items()]
         tag_list = [RunTag(key, value[:8000]) for key, value in (tags or {}).items()]
         room = BATCH - len(param_list) - len(tag_list)
@@ -268,10 +271,8 @@ def _seniority(run: Run) -> tuple[int, str]:
 
 
 def _write(path: Path, content: bytes | Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
 
 
 def persistent(act: Callable[[], T], attempts: int = 6) -> T:
@@ -333,16 +334,16 @@ def make_sqlite(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(str(file).encode()).hexdigest()[:16]
     # On the local disk: network file systems do not lock reliably.
-    with Path(tempfile.gettempdir(), f"adambias-{os.getuid()}-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(Path(tempfile.gettempdir(), f"adambias-{os.getuid()}-{name}.lock")):
         if file.exists():  # made by another process while this one waited for the lock
             return
-        new = file.with_name(f".{file.name}.new")
-        new.unlink(missing_ok=True)
-        store = SqlAlchemyStore(f"sqlite:///{new}", PROXIED_ROOT)
-        store.engine.dispose()
-        if not file.exists():
-            new.replace(file)
+        # Whoever left these was killed, as whoever makes tables holds the lock.
+        for left in file.parent.glob(f".{glob.escape(file.name)}.*"):
+            left.unlink()
+        # Not over a database that an mlflow server, which knows no lock of ours, has made since.
+        with replacing(file, overwrite=False) as new:
+            store = SqlAlchemyStore(f"sqlite:///{new}", PROXIED_ROOT)
+            store.engine.dispose()
 
 
 @contextlib.contextmanager

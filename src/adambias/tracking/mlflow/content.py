@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adambias.config import SEMANTICS_VERSION, Grid, Trial
+from adambias.config import SEMANTICS_VERSION, Grid, Trial, naming
 from adambias.config.figures import FIGURE_OF_GRID
 from adambias.config.measures import CURVES, TEST, curves_of
 from adambias.ledger.job import Job
+from adambias.ledger.summary import highest, last, peak_norm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +28,6 @@ SUMMARIES = (
 """Metrics of a finished trial that are one number."""
 MAX_POINTS = 500
 """Most points of a curve, but for the last epoch."""
-INITIAL_FRACTION = 0.25
-"""Part of the training before which a peak of the norm is the start's, not the optimizer's."""
 _ALWAYS_SAID = ("dataset", "model", "rule", "h", "beta1", "beta2", "epsilon", "epochs")
 
 _UNCHANGED_VIEW = {
@@ -113,22 +112,23 @@ def non_finite(history: pd.DataFrame, trial: Trial) -> str:
     return ", ".join(words)
 
 
-def summary_points(history: pd.DataFrame, trial: Trial) -> list[Point]:
+def summary_points(history: pd.DataFrame, trial: Trial, initial_fraction: float) -> list[Point]:
     """Return the metrics that sum a finished trial up, each at step 0, which MLflow draws as a bar.
 
     ``best_`` and ``final_test_accuracy`` are over the evaluated epochs, ``final_train_loss`` is
-    of the last row, ``peak_perturbed_one_norm`` the largest norm after the first quarter of the
-    planned epochs. A summary that is not finite is left out.
+    of the last row, ``peak_perturbed_one_norm`` the highest norm after the initial fraction of the
+    planned epochs, as in the analysis. A summary that is not finite is left out.
     """
     if history.empty:
         return []
-    tests = history["test_accuracy"].astype(float).dropna()
-    settled = history["epoch"] >= INITIAL_FRACTION * trial.epochs
+    tests = history["test_accuracy"].to_numpy(float)
+    columns = {name: history[name].to_numpy() for name in ("epoch", "perturbed_one_norm")}
+    peak = peak_norm(columns, trial.epochs, initial_fraction)
     values = {
-        "best_test_accuracy": tests.max() if len(tests) else math.nan,
-        "final_test_accuracy": tests.iloc[-1] if len(tests) else math.nan,
+        "best_test_accuracy": highest(tests),
+        "final_test_accuracy": last(tests),
         "final_train_loss": history["train_loss"].iloc[-1],
-        "peak_perturbed_one_norm": history.loc[settled, "perturbed_one_norm"].max(),
+        "peak_perturbed_one_norm": peak.norm if peak else math.nan,
         "seconds_per_epoch": history["seconds"].mean(),
     }
     elapsed = int(_elapsed(history)[-1])
@@ -154,22 +154,15 @@ def group_key(job: Job) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def varied_fields(grid: Grid) -> list[str]:
-    """Return the fields that name a trial: those the grid varies, few as tables are narrow."""
-    named = [*grid.axes, *(name for entry in grid.trials for name in entry)]
-    varied = [name for name in dict.fromkeys(named) if name != "seed"]
-    return [*(varied or ("beta1", "beta2", "h")), "seed"]
-
-
 def label(trial: Trial, fields: Iterable[str]) -> str:
     """Return a name such as ``beta2 0.99 seed 0``."""
-    words = [f"{name} {getattr(trial, name)}" for name in fields]
+    words = naming.words(vars(trial), fields)
     return " ".join(words if trial.rule == "adam" or "rule" in fields else [trial.rule, *words])
 
 
 def trial_tags(job: Job, scale: str, grid_name: str, grid: Grid) -> dict[str, str]:
     """Return the tags of a trial's run that follow from what it is."""
-    fields = [name for name in varied_fields(grid) if name != "seed"]
+    fields = [name for name in naming.defined(grid) if name != "seed"]
     return {
         "kind": "trial",
         "trial_key": job.key,
@@ -205,7 +198,7 @@ def shared_view(grid: Grid) -> str:
     The columns are the fields that vary, the norm, the accuracy and the status; the runs are
     sorted by the norm. ``adambias.cli.ui`` prints addresses that open it.
     """
-    fields = [f"params.`{name}`" for name in varied_fields(grid)]
+    fields = [f"params.`{name}`" for name in naming.defined(grid)]
     metrics = ["metrics.`peak_perturbed_one_norm`", "metrics.`best_test_accuracy`"]
     state = {
         "orderByKey": metrics[0],
@@ -243,7 +236,7 @@ def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job
     picture = (
         f" After the analysis `figures/{figure}.png` is among the artifacts." if figure else ""
     )
-    fields = dict.fromkeys([*varied_fields(grid), *_ALWAYS_SAID])
+    fields = dict.fromkeys([*naming.defined(grid), *_ALWAYS_SAID])
     values = "\n".join(_value_line(name, jobs) for name in fields)
     return f"""{purpose(grid_name, grid)}{picture}
 

@@ -11,20 +11,16 @@ import os
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from adambias.core.errors import TrackingError
-from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
+from adambias.tracking.mlflow.views import View
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-VERSION = 1
-"""Raised when the content of a run changes, so that ``sync`` brings older runs up to date."""
 
 
 def tracking_uri(root: str | os.PathLike[str] = ".") -> str:
@@ -165,21 +161,19 @@ def shown(uri: str) -> str:
     return uri.replace(f":{parts.password}@", ":…@", 1)
 
 
-def is_current(
-    ledger: Ledger, scale: str, grid_name: str, jobs: Iterable[Job], uri: str | None = None
-) -> bool:
+def is_current(ledger: Ledger, uri: str, scale: str, view: View) -> bool:
     """Tell, without MLflow, whether its view of a grid is complete.
 
     Parameters
     ----------
     ledger : Ledger
         Holds the trials, and a marker of what was mirrored where.
-    scale, grid_name : str
+    uri : str
+        The tracking store.
+    scale : str
+        Name of the scale.
+    view : View
         The grid.
-    jobs : iterable of Job
-        Its trials.
-    uri : str, optional
-        The tracking store; by default :func:`tracking_uri`.
 
     Returns
     -------
@@ -188,22 +182,14 @@ def is_current(
         the sweep's run with as many children. For a server the marker alone is trusted;
         ``adambias sync`` does not rely on it.
     """
-    uri = checked_uri(uri) if uri else tracking_uri()
-    keys = [job.key for job in jobs]
     try:
-        marker = json.loads(ledger.store.read(_marker_name(uri, scale, grid_name)))
+        marker = json.loads(ledger.store.read(_marker_name(uri, scale, view.name)))
     except (OSError, ValueError):
         return False
-    if marker.get("content") != content_digest(keys, dict(ledger.outcomes(keys))):
+    if marker.get("content") != view.content(dict(ledger.outcomes(view.keys))):
         return False
     file = sqlite_file(uri)
-    return file is None or _count_children(file, marker["parent"]) >= len(set(keys))
-
-
-def content_digest(keys: Iterable[str], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the digest of what a view must show: the trials and the histories of the finished."""
-    lines = [f"{key} {outcomes.get(key, {}).get('history_sha256')}" for key in sorted(set(keys))]
-    return hashlib.sha256("\n".join([str(VERSION), *lines]).encode()).hexdigest()
+    return file is None or _count_children(file, marker["parent"]) >= len(set(view.keys))
 
 
 def write_marker(

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from adambias.config import Grid
-from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow import location
 from adambias.tracking.mlflow.views import View
@@ -45,29 +43,13 @@ class MirrorTask:
 
 
 @contextlib.contextmanager
-def mirror(
-    ledger: Ledger,
-    scale: str,
-    grid_name: str,
-    grid: Grid,
-    jobs: Iterable[Job],
-    *,
-    uri: str | None = None,
-) -> Iterator[None]:
-    """Mirror one grid; see :func:`mirror_views`."""
-    view = View(name=grid_name, grid=grid, jobs=tuple(jobs))
-    with mirror_views(ledger, scale, [view], uri=uri):
-        yield
-
-
-@contextlib.contextmanager
 def mirror_views(
     ledger: Ledger,
     scale: str,
     views: Iterable[View],
+    uri: str,
     *,
-    uri: str | None = None,
-    root: str | os.PathLike[str] = ".",
+    root: str | os.PathLike[str],
     patience: float = PATIENCE,
 ) -> Iterator[None]:
     """Keep MLflow's view of some grids up to date while the body runs, and complete it at the end.
@@ -80,21 +62,16 @@ def mirror_views(
         Name of the scale.
     views : iterable of View
         The grids.
-    uri : str, optional
-        The tracking store; by default :func:`adambias.tracking.tracking_uri`.
+    uri : str
+        The tracking store. Trouble with it is logged in one line and never raised: the ledger has
+        everything, ``adambias sync`` shows it.
     root : path
         The project's folder, whose commit is shown.
     patience : float
         Most seconds the end waits for the last pass.
-
-    Raises
-    ------
-    TrackingError
-        Before the body, if the tracking URI is of no use. Trouble with the store later is logged
-        in one line and never raised: the ledger has everything, ``adambias sync`` shows it.
     """
     task = MirrorTask(
-        uri=location.checked_uri(uri, root) if uri else location.tracking_uri(root),
+        uri=uri,
         ledger=ledger.store.uri,
         scale=scale,
         views=tuple(views),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from adambias.config import Params
-from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
-from adambias.tracking.mlflow import location
 from adambias.tracking.mlflow.analysis_run import analysed_scale, log_analysis, read_regimes
 from adambias.tracking.mlflow.views import Summary, View
 
@@ -15,9 +13,8 @@ from adambias.tracking.mlflow.views import Summary, View
 def sync(
     ledger: Ledger,
     params: Params,
-    grids: Mapping[str, Iterable[Job]],
-    *,
-    uri: str | None = None,
+    views: Iterable[View],
+    uri: str,
     progress: Callable[[str], None] | None = None,
 ) -> Summary:
     """Bring an empty or half-filled store up to the ledger; what is right there stays.
@@ -27,11 +24,11 @@ def sync(
     ledger : Ledger
         The trials.
     params : Params
-        Scale and definitions of the grids.
-    grids : mapping
-        Jobs of each grid to show.
-    uri : str, optional
-        The tracking store; by default :func:`adambias.tracking.tracking_uri` of the project.
+        Scale and folder of the project.
+    views : iterable of View
+        The grids to show.
+    uri : str
+        The tracking store.
     progress : callable, optional
         Called with a line for each grid that is done.
 
@@ -48,20 +45,18 @@ def sync(
     from adambias.tracking.mlflow.client import TrackingStore, translated
     from adambias.tracking.mlflow.writer import GridWriter
 
-    uri = location.checked_uri(uri, params.root) if uri else location.tracking_uri(params.root)
     store = TrackingStore(uri)
     analysed = analysed_scale(params.root / "results")
     ours = analysed == params.name
     regimes = read_regimes(params.root / "results" / "trials.parquet") if ours else {}
     total = Summary()
-    for name, jobs in grids.items():
-        view = View(name=name, grid=params.scale.grids[name], jobs=tuple(jobs))
-        writer = GridWriter(store, ledger, params.name, view, regimes=regimes.get(name))
+    for view in views:
+        writer = GridWriter(store, ledger, params.name, view, regimes=regimes.get(view.name))
         with translated(uri):
             done = writer.write(check=True)
         total += done
         if progress is not None:
-            progress(f"{name}: {done}")
+            progress(f"{view.name}: {done}")
     if ours:
         report = params.root / "reports" / "index.html"
         log_analysis(params.root / "results", params.root / "figures", report, uri=uri)

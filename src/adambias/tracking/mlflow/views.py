@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from adambias.config import Grid
 from adambias.ledger.job import Job
 
+VERSION = 1
+"""Raised when the content of a run changes, so that ``sync`` brings older runs up to date."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A grid to show: its name, its definition and its trials."""
+    """A grid to show.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    grid : Grid
+        Its definition.
+    jobs : tuple of Job
+        Its trials.
+    initial_fraction : float
+        First part of a training that the highest norm is not looked for in; see
+        :func:`adambias.ledger.summary.peak_norm`.
+    """
 
     name: str
     grid: Grid
     jobs: tuple[Job, ...]
+    initial_fraction: float
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the trials."""
+        return [job.key for job in self.jobs]
+
+    def content(self, outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+        """Return a digest of what MLflow must show: the trials, and the results of the finished."""
+        lines = [
+            f"{key} {outcomes.get(key, {}).get('history_sha256')}" for key in sorted(set(self.keys))
+        ]
+        head = f"{VERSION} {self.initial_fraction:g}"
+        return hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()
+
+    def mark(self, outcome: Mapping[str, Any]) -> str:
+        """Return the tag of a run that shows all of a finished trial."""
+        return f"v{VERSION} {outcome['history_sha256'][:32]} {self.initial_fraction:g}"
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
+from adambias.config import naming
 from adambias.config.measures import curves_of
 from adambias.core.errors import LedgerError
 from adambias.ledger.job import Job
@@ -81,7 +82,7 @@ class GridWriter:
         self.git, self.regimes = dict(git or {}), dict(regimes or {})
         self.jobs = {job.key: job for job in view.jobs}
         self.summary = Summary()
-        self._fields = content.varied_fields(view.grid)
+        self._fields = naming.defined(view.grid)
         self._shown: dict[str, _Shown] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
         self._prepared = False
@@ -170,7 +171,9 @@ class GridWriter:
         self._shown = {}
         for key, run in found.items():
             # Written last of all, so that a run with this tag holds everything else.
-            complete = run.data.tags.get("mirrored") == self._mark(key)
+            outcome = self._outcomes.get(key)
+            mark = self.view.mark(outcome) if outcome else None
+            complete = mark is not None and run.data.tags.get("mirrored") == mark
             if complete and check:
                 complete = self.store.has(run, ARTIFACTS)
             self._shown[key] = _Shown(run, complete=complete)
@@ -211,11 +214,6 @@ class GridWriter:
     def _identity(self, job: Job) -> dict[str, str]:
         tags = content.trial_tags(job, self.scale, self.view.name, self.view.grid)
         return tags | {"mlflow.parentRunId": self.parent.info.run_id}
-
-    def _mark(self, key: str) -> str | None:
-        """Return the tag of a run that shows all of a finished trial's history."""
-        outcome = self._outcomes.get(key)
-        return f"v{location.VERSION} {outcome['history_sha256'][:32]}" if outcome else None
 
     def _write_unfinished(self, job: Job, ended: bool) -> None:
         source = self._read(job.key)
@@ -260,7 +258,7 @@ class GridWriter:
         table = self._table(job.key, source)
         shown = self._shown.get(job.key) or self._open(job, _start(outcome))
         points = content.curve_points(table, job.trial, finished=True)
-        points += content.summary_points(table, job.trial)
+        points += content.summary_points(table, job.trial, self.view.initial_fraction)
         shown = self._write_points(job, shown, points, exact=True, **self._texts(job, table))
         run = shown.run
         self.store.put(run, self._artifacts(job.key, source))
@@ -271,7 +269,7 @@ class GridWriter:
         end = run.info.start_time + round(1000 * float(outcome["seconds"]))
         self.store.end(run.info.run_id, "FINISHED", end)
         # Last: a pass that is killed before leaves a run without this tag, which is written again.
-        self.store.log(run.info.run_id, [], tags={"mirrored": str(self._mark(job.key))})
+        self.store.log(run.info.run_id, [], tags={"mirrored": self.view.mark(outcome)})
         shown.points, shown.complete = None, True
         self.summary.updated += 1
 
@@ -387,9 +385,9 @@ class GridWriter:
             self.store.end(run_id, status, max(ends) if done else now)
         # The marker lets a sweep with nothing to do skip MLflow, whose import alone takes 5 s.
         if done:
-            digest = location.content_digest(self.jobs, self._outcomes)
+            shown = self.view.content(self._outcomes)
             place = (self.store.uri, self.scale, self.view.name)
-            location.write_marker(self.ledger, *place, run_id, digest)
+            location.write_marker(self.ledger, *place, run_id, shown)
 
 
 def _end(outcome: Mapping[str, Any]) -> float:
