@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ Columns = Mapping[str, NDArray[Any]]
 NEEDED = ("trial", "epoch", "train_loss", "test_accuracy", "perturbed_one_norm")
 
 
-def thin(history: Columns, points: int) -> dict[str, NDArray[Any]]:
+def thin(history: Columns, points: int, further: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Gather a history into at most ``points`` bins of equal length.
 
     Parameters
@@ -24,6 +24,8 @@ def thin(history: Columns, points: int) -> dict[str, NDArray[Any]]:
         The columns :data:`NEEDED`, in the order of the epochs.
     points : int
         Most bins.
+    further : sequence of str
+        Measured columns besides, of which medians are kept.
 
     Returns
     -------
@@ -44,6 +46,7 @@ def thin(history: Columns, points: int) -> dict[str, NDArray[Any]]:
         "train_loss_high": np.fmax.reduceat(loss, starts),
         "perturbed_one_norm": _medians(history["perturbed_one_norm"], width),
         "test_accuracy": _last_finite(history["test_accuracy"], starts),
+        **{name: _medians(history[name], width) for name in further},
     }
 
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from adambias.config.measures import COLUMNS, CORRECTION
+
 Columns = Mapping[str, NDArray[Any]]
 _ROWS_AT_ONCE = 250_000
 
@@ -30,6 +32,12 @@ def histories(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[
         pending.append(piece)
     if current is not None:
         yield current, _join(pending)
+
+
+def further_columns(path: Path) -> tuple[str, ...]:
+    """Return the columns that some trial measured besides what every trial does."""
+    known = {"trial", "grid", *COLUMNS, *CORRECTION.columns}
+    return tuple(name for name in pq.read_schema(path).names if name not in known)
 
 
 def _pieces(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -17,7 +17,7 @@ from adambias.analysis import drawn
 from adambias.analysis.claims.claim import Claim
 from adambias.analysis.claims.findings import Findings
 from adambias.analysis.claims.judge import judge
-from adambias.analysis.histories import histories
+from adambias.analysis.histories import further_columns, histories
 from adambias.analysis.plots import write_plots
 from adambias.analysis.summaries import NEEDED, summarise
 from adambias.analysis.trends import VERDICTS
@@ -26,6 +26,7 @@ from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import replacing, write_json, write_parquet
 from adambias.core.tables import conform
+from adambias.ledger.summary import last
 
 _ROWS_AT_ONCE = 250_000
 
@@ -137,12 +138,14 @@ def _summarise_grids(
         table = pd.read_parquet(folder / "trials.parquet")
         records: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
         known = {str(row["trial"]): row for row in records}
-        for key, history in histories(folder / "histories.parquet", NEEDED):
+        further = further_columns(folder / "histories.parquet")
+        for key, history in histories(folder / "histories.parquet", (*NEEDED, *further)):
             if key not in known:
                 raise DataError(f"{folder / 'trials.parquet'}: lacks trial {key}, sweep again")
             row = known.pop(key)
-            rows.append({**row, **summarise(row, history, settings)})
-            thin = pd.DataFrame(curve_tables.thin(history, settings.curve_points))
+            ends = {f"final_{name}": last(history[name]) for name in further}
+            rows.append({**row, **summarise(row, history, settings), **ends})
+            thin = pd.DataFrame(curve_tables.thin(history, settings.curve_points, further))
             pieces.append(thin.assign(trial=key, grid=row["grid"]))
         rows += [{**row, **_without_history(row, settings)} for row in known.values()]
     return rows, _join_curves(pieces)
