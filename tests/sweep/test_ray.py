@@ -17,7 +17,7 @@ from adambias.core.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
 
-BUG = "def rule():\n    raise KeyError('a bug')\n"
+BUG = "def rule(beta2):\n    raise KeyError('a bug')\n"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -138,7 +138,7 @@ def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
 
 
 def write_bug(project: Path) -> None:
-    (project / "broken_rule.py").write_text("def rule():\n    raise KeyError('a bug')\n")
+    (project / "broken_rule.py").write_text("def rule(beta2):\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")
 
 

@@ -136,7 +136,7 @@ def test_a_node_with_other_code_of_a_rule_is_refused(
     Path("own_rule_of_the_worker.py").write_text(rule)
     monkeypatch.syspath_prepend(str(Path.cwd()))
     trial = assignment.job.trial.replace(rule="own_rule_of_the_worker:rule")
-    job = Job.of(trial, assignment.job.data_digest, "0" * 64)
+    job = Job.of(trial, assignment.job.data_digest, {"rule_source": "0" * 64})
 
     with pytest.raises(ConfigError, match=r"^rule = 'own.*, is not 000000000000 as planned: inst"):
         ActiveTrial(dataclasses.replace(assignment, job=job))
