@@ -36,9 +36,9 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         )
     for words, count in plan.twins.items():
         console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
-    for name in sorted({name for job in plan.jobs for name in job.lacking}):
+    for field, name in sorted({each for job in plan.jobs for each in job.lacking}):
         console.print(
-            f"{name}: has no file to be found, so finished trials of it are not recognised: "
+            f"{field} {name}: has no file to be found, so finished trials of it are not recognised: "
             "put its folder on PYTHONPATH, or install it"
         )
     others = sum(

@@ -100,11 +100,15 @@ class Job:
         return cls.of(trial, content["data"]["digest"], known)
 
     @property
-    def lacking(self) -> tuple[str, ...]:
-        """Names of code of one's own whose file was not to be found."""
-        lacking = {name.removesuffix("_source") for name, s in self.sources.items() if s == MISSING}
-        named = self.trial.own_code()
-        return tuple(n for f in named if f in lacking for n in named[f] if code_of(n) == MISSING)
+    def lacking(self) -> tuple[tuple[str, str], ...]:
+        """Fields and names of code of one's own whose file was not to be found."""
+        return tuple(
+            (field, name)
+            for field, names in self.trial.own_code().items()
+            if self.sources.get(f"{field}_source") == MISSING
+            for name in names
+            if code_of(name) == MISSING
+        )
 
     def manifest(self) -> dict[str, Any]:
         """Return the content of ``trial.json``."""
