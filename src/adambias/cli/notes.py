@@ -38,8 +38,8 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
     for field, name in sorted({each for job in plan.jobs for each in job.lacking}):
         console.print(
-            f"{field} {name}: has no file to be found, so finished trials of it are not recognised: "
-            "put its folder on PYTHONPATH, or install it"
+            f"{field} {name}: has no file to be found, so finished trials of it are not "
+            "recognised: put its folder on PYTHONPATH, or install it"
         )
     others = sum(
         outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION
