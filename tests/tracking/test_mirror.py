@@ -28,6 +28,7 @@ from made_ledgers import (
     runs_of,
     start_driver,
 )
+from processes import SECONDS
 
 from adambias import tracking
 from adambias.core.errors import TrackingError
@@ -47,7 +48,7 @@ def points_in(database: Path) -> int:
         return 0
 
 
-def wait_until(holds, seconds: float = 60.0) -> None:
+def wait_until(holds, seconds: float = SECONDS) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "did not happen in time"
@@ -172,7 +173,7 @@ def test_a_useless_uri_is_refused_before_the_sweep(project):
 
 def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri):
     """Kill the driver as its mirror writes, then both at once; resume; every history is whole."""
-    seeds, epochs = 4, 400
+    seeds, epochs = 4, 240
     grid = grid_of(seeds=range(seeds))
     jobs = jobs_of(grid, epochs=epochs)
     ledger = made_ledger(project / "runs", jobs)
@@ -187,10 +188,10 @@ def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri
         if both:
             mirror.kill()
         driver.communicate()
-        assert not psutil.wait_procs([mirror], timeout=30)[1], "it ends by itself"
+        assert not psutil.wait_procs([mirror], timeout=SECONDS)[1], "it ends by itself"
     assert 0 < points_in(database) < whole
     driver = start_driver(project, seeds=seeds, epochs=epochs)
-    said = driver.communicate(timeout=120)[1]
+    said = driver.communicate(timeout=SECONDS)[1]
     assert (driver.returncode, said) == (0, b"")
     again = tracking.sync(ledger, params_of(project, beta2=grid), {"beta2": jobs})
     assert (again.runs, again.created, again.updated, again.points) == (len(jobs), 0, 0, 0)
@@ -205,7 +206,7 @@ def test_a_sweep_run_twice_at_once_makes_the_store_and_each_run_once(project, ur
     jobs = jobs_of(grid_of(seeds=range(3)), epochs=100)
     ledger = made_ledger(project / "runs", jobs)
     drivers = [start_driver(project, seeds=3, epochs=100) for _ in range(2)]
-    outputs = [driver.communicate(timeout=120)[1] for driver in drivers]
+    outputs = [driver.communicate(timeout=SECONDS)[1] for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0], outputs
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1
