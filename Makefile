@@ -9,6 +9,8 @@ export PATH := $(BIN):$(PATH)
 export RAY_USAGE_STATS_ENABLED ?= 0
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= 1
+# Many images forbid Python to keep compiled modules: then each process compiles MLflow and Ray anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup reproduce test soak lint format ui report lock clean
 

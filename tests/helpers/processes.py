@@ -105,7 +105,7 @@ class Running:
         trials = trial_workers(self.process)
         self.process.kill()
         self.process.wait()
-        _, alive = psutil.wait_procs(trials, timeout=60)
+        _, alive = psutil.wait_procs(trials, timeout=SECONDS)
         assert not alive, "trials outlive their driver"
 
 

@@ -92,6 +92,6 @@ def adambias(folder: Path, *arguments: str, **variables: str) -> subprocess.Comp
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )

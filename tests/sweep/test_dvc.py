@@ -26,7 +26,8 @@ def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the project with pipeline and library, in Git and DVC, its data prepared by DVC."""
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(project / "src"))
-    shutil.copy(ROOT / "dvc.yaml", project)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, project)
     for name in ("pipeline", "src"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, project / name, ignore=ignored)
@@ -88,7 +89,7 @@ def stop(node: psutil.Popen) -> None:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes, timeout=60)
+        psutil.wait_procs(processes, timeout=SECONDS)
 
 
 def test_ctrl_c_leaves_the_stage_not_done_and_the_next_repro_goes_on_without_a_lost_node(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_trials import job_of
+from processes import SECONDS
 
 from adambias.ledger.job import Job
 from adambias.ledger.plan import Plan
@@ -149,7 +150,7 @@ def test_on_a_terminal_there_is_a_live_table():
         env=environment,
         stderr=theirs,
         check=True,
-        timeout=60,
+        timeout=SECONDS,
     )
     os.close(theirs)
     shown = b""

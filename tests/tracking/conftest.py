@@ -11,6 +11,7 @@ import psutil
 import pytest
 from made_ledgers import free_port, ui_command
 from once import made_once
+from processes import SECONDS
 
 from adambias.core import no_telemetry as telemetry
 
@@ -68,10 +69,10 @@ def ui(browsed) -> Iterator[SimpleNamespace]:
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     try:
-        rest = process.communicate(timeout=60)[0]
+        rest = process.communicate(timeout=SECONDS)[0]
         assert (process.returncode, rest.strip()) == (0, "the MLflow server is stopped")
         assert started
-        assert not psutil.wait_procs(started, timeout=30)[1]
+        assert not psutil.wait_procs(started, timeout=SECONDS)[1]
     finally:
         for left in [process, *started]:
             with contextlib.suppress(psutil.NoSuchProcess):

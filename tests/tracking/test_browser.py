@@ -10,6 +10,7 @@ import urllib.request
 import matplotlib.image
 import pytest
 from made_ledgers import needed, runs_of, tracker_of, view_of
+from processes import SECONDS
 
 from adambias.config import load_params
 from adambias.core.provenance import git_state
@@ -17,6 +18,7 @@ from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 from adambias.tracking.mlflow.tracker import MlflowTracker
 
+pytestmark = pytest.mark.timeout(900)  # The first to need the pipeline waits for it.
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--headless",
@@ -41,7 +43,7 @@ DRAWN = """values => [...document.querySelectorAll('.js-plotly-plot')].some(plot
 
 def get(address: str) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=60) as answer:
+    with opener.open(address, timeout=SECONDS) as answer:
         return answer.read()
 
 
@@ -98,7 +100,7 @@ def browser():
 def page(browser, ui):
     """A tab of its own, which knows nothing of those before it."""
     tab = browser.new_page(viewport={"width": 1900, "height": 1000})
-    tab.set_default_timeout(120_000)
+    tab.set_default_timeout(1000 * SECONDS)
     yield tab
     tab.close()
 
@@ -168,7 +170,7 @@ def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Sweep beta2 (smoke)").click()
     sweep = opened.value
-    sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=120_000)
+    sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=1000 * SECONDS)
     sweep.get_by_text("Show more").click()
     sweep.get_by_text("dvc repro sweep@beta2").wait_for()
     picture(sweep, "sweep")

@@ -30,6 +30,7 @@ from made_ledgers import (
     start_driver,
     tracker_of,
 )
+from processes import SECONDS
 from project_folder import ROOT
 
 from adambias.core.errors import TrackingError
@@ -49,7 +50,7 @@ def points_in(database: Path) -> int:
         return 0
 
 
-def wait_until(holds, seconds: float = 60.0) -> None:
+def wait_until(holds, seconds: float = SECONDS) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "did not happen in time"
@@ -177,7 +178,7 @@ def test_a_useless_uri_is_refused_before_the_sweep(project):
 
 def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri):
     """Kill the driver as its mirror writes, then both at once; resume; every history is whole."""
-    seeds, epochs = 4, 400
+    seeds, epochs = 4, 240
     grid = grid_of(seeds=range(seeds))
     jobs = jobs_of(grid, epochs=epochs)
     ledger = made_ledger(project / "runs", jobs)
@@ -192,10 +193,10 @@ def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri
         if both:
             mirror.kill()
         driver.communicate()
-        assert not psutil.wait_procs([mirror], timeout=30)[1], "it ends by itself"
+        assert not psutil.wait_procs([mirror], timeout=SECONDS)[1], "it ends by itself"
     assert 0 < points_in(database) < whole
     driver = start_driver(project, seeds=seeds, epochs=epochs)
-    said = driver.communicate(timeout=120)[1]
+    said = driver.communicate(timeout=SECONDS)[1]
     assert (driver.returncode, said) == (0, b"")
     tracker = tracker_of(project, beta2=grid)
     again = tracker.sync(ledger, {"beta2": jobs})
@@ -212,7 +213,7 @@ def test_a_sweep_run_twice_at_once_makes_the_store_and_each_run_once(project, ur
     jobs, tracker = jobs_of(grid, epochs=100), tracker_of(project, beta2=grid)
     ledger = made_ledger(project / "runs", jobs)
     drivers = [start_driver(project, seeds=3, epochs=100) for _ in range(2)]
-    outputs = [driver.communicate(timeout=120)[1] for driver in drivers]
+    outputs = [driver.communicate(timeout=SECONDS)[1] for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0], outputs
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
     assert len(runs_of(uri, EXPERIMENT, "sweep")) == 1

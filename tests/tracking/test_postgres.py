@@ -21,6 +21,7 @@ from made_ledgers import (
     start_driver,
     tracker_of,
 )
+from processes import SECONDS
 
 from adambias.tracking.mlflow import location
 
@@ -71,7 +72,7 @@ def test_two_sweeps_write_at_once_and_sync_finds_nothing_to_do(postgres, project
     ledger = made_ledger(project / "runs", jobs)
     names = ("beta2", "h", "beta2")
     drivers = [start_driver(project, seeds=3, epochs=100, name=n, uri=postgres) for n in names]
-    outputs = [driver.communicate(timeout=200)[1] for driver in drivers]
+    outputs = [driver.communicate(timeout=SECONDS)[1] for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0, 0], outputs
     there = location.checked_uri(postgres)
     tracker = tracker_of(project, postgres, beta2=grid, h=grid)

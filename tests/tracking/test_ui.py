@@ -22,6 +22,7 @@ from made_ledgers import (
     ui_command,
     view_of,
 )
+from processes import SECONDS
 
 from adambias.cli import ui
 from adambias.core import no_telemetry as telemetry
@@ -143,7 +144,7 @@ def test_a_port_in_use_is_one_line(project):
         other.listen()
         port = other.getsockname()[1]
         process = ui_command(project, port)
-        said = process.communicate(timeout=60)[0].splitlines()
+        said = process.communicate(timeout=SECONDS)[0].splitlines()
     assert process.returncode == 1
     assert len(said) == 1
     assert f"port {port} on 127.0.0.1" in said[0]
@@ -152,7 +153,7 @@ def test_a_port_in_use_is_one_line(project):
 
 def test_a_server_of_the_group_is_only_named(project):
     process = ui_command(project, free_port(), MLFLOW_TRACKING_URI="https://mlflow.example.org")
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=SECONDS)[0]
     assert process.returncode == 0
     assert said.strip() == "MLFLOW_TRACKING_URI is a server: open https://mlflow.example.org"
 
