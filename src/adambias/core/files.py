@@ -70,7 +70,7 @@ def flush(path: Path) -> None:
 def write_json(
     content: Any, path: Path, *, digits: int = DIGITS, exact: Collection[str] = ()
 ) -> None:
-    """Write a JSON file that reads well, with the same bytes on every x86-64 processor.
+    """Write a JSON file that reads well, rounded to the digits that processors agree on.
 
     Parameters
     ----------
