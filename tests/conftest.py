@@ -28,8 +28,6 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 BUCKET = "ledgers"
 ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10-images.tar.xz"
-
-
 LONGEST = (
     "sweep/test_ray.py",
     "project/test_road.py",
@@ -40,13 +38,17 @@ LONGEST = (
     "sweep/test_dvc.py",
     "cli/test_doctor.py",
     "tracking/test_browser.py",
+    "training/test_trainer.py",
+    "law/test_integration.py",
 )
-"""Files whose tests wait most, for Ray and for servers: they begin, and others fill their waits."""
+"""Files that take longest: they begin, and others fill their waits for Ray and for servers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, which ``--no-loadscope-reorder`` then starts with."""
     first = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    if missing := [path for path in first if not path.exists()]:
+        raise pytest.UsageError(f"LONGEST in {__file__}: there is no {missing[0]}")
     items.sort(key=lambda item: first.get(item.path, len(first)))
 
 

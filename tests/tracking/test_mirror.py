@@ -102,7 +102,8 @@ def test_a_sweep_goes_on_without_a_server_and_says_so_once(project, caplog):
 
     with caplog.at_level(logging.INFO, "adambias.tracking"), pytest.raises(KeyboardInterrupt):
         interrupted_sweep()
-    (said,) = caplog.messages
+    # On a busy machine the end waits for the mirror, which is no trouble and is said besides.
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert f"MLflow is behind (MLFLOW_TRACKING_URI = {away}: cannot be reached (Con" in said
     assert "adambias sync" in said
     assert not tracker.is_current(ledger, "beta2", jobs)
