@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -134,6 +136,21 @@ def test_a_measured_column_is_in_histories_tables_and_mlflows_curves(made):
     assert made.histories["zero_gradients"].between(0, 1).all()
     assert (made.trials["final_weight_norm"] > 0).all()
     assert {"zero_gradients", "weight_norm"} < set(curves_of(made.plan.jobs[0].trial))
+
+
+def test_a_command_finds_the_files_beside_the_parameters(made):
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "ADAMBIAS_STORE")}
+    environment["PYTHONPATH"] = str(ROOT / "src")
+    script = Path(sys.executable).parent / "adambias"
+    shown = subprocess.run(
+        [script, "plan", "beta2"], cwd=made.root, env=environment, capture_output=True, text=True
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    (row,) = (line for line in shown.stdout.splitlines() if line.split()[:1] == ["beta2"])
+    assert row.split()[1:4] == ["6", "6", "0"]
+    assert "own_rule:soft_sign takes no beta2: 2 trials" in shown.stdout
+    assert "no file to be found" not in shown.stdout
 
 
 def test_a_figure_is_drawn_and_in_the_report(made):

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from adambias.core import no_telemetry as telemetry
 from adambias.core.errors import AdambiasError
@@ -28,6 +29,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     telemetry.opt_out()
+    _find_own_code()
     try:
         work()
     except (AdambiasError, OSError) as error:
@@ -39,6 +41,21 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
         print("interrupted: what is finished is kept, run the same again", file=sys.stderr)
         return 130
     return 0
+
+
+def _find_own_code() -> None:
+    """Let ``package.module:factory`` name a module in the current folder, as ``python -m`` does.
+
+    A console script and a stage's script look beside themselves only. Last on the path, so that a
+    file of the project hides no installed module here; workers and the mirror inherit it.
+    """
+    here = str(Path.cwd())
+    if sys.flags.safe_path:
+        return
+    if here not in sys.path:
+        sys.path.append(here)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*paths, here]))
 
 
 def run_stage(main: Callable[[], object]) -> None:
