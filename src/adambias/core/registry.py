@@ -166,7 +166,8 @@ PROBLEMS = Registry(
 SOURCES = Registry(
     "source",
     "arrays and the names of the classes",
-    _all_in("adambias.data.sources", "digits", "cifar10", "cifar100", "image_folder"),
+    _all_in("adambias.data.sources", "digits", "cifar10", "cifar100", "image_folder")
+    | _all_in("adambias.data.photos", "photos"),
 )
 """Where data come from: a factory takes a :class:`adambias.config.DatasetSpec`."""
 

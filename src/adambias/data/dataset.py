@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adambias.config import DatasetSpec
+from adambias.core.registry import SOURCES
 from adambias.data.manifest import ARRAYS, MANIFEST, data_root, read_array, read_manifest, settings
 from adambias.data.preparation import prepare_into
 
@@ -80,10 +81,10 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        ``digits``, ``cifar10``, ``cifar100``, or any name for an ``image_folder``.
+        ``digits``, ``photos``, ``cifar10``, ``cifar100``, or any name for an ``image_folder``.
     train_size, test_size : int, optional
         Images in a stratified subset of each split; all if not given (``digits``: 400 for
-        training, the rest for the test).
+        training, the rest for the test; ``photos``: 500 of 2,080 for training).
     label_noise : float
         Fraction of the training labels replaced by another class, drawn uniformly.
     seed : int
@@ -111,7 +112,7 @@ def load_dataset(
     folder = base / name
     asked = (train_size, test_size, source, path) != (None,) * 4 or label_noise or seed
     if asked or not (folder / MANIFEST).exists():
-        if source is None and name not in ("digits", "cifar10", "cifar100"):
+        if source is None and name not in SOURCES.names:
             source = "image_folder"
         spec = DatasetSpec(
             source=source or name,

@@ -18,18 +18,20 @@ from adambias.core.errors import DataError
 from adambias.core.registry import code_of, is_own
 
 MANIFEST = "manifest.json"
-DIGITS_TRAIN_SIZE = 400
+TRAIN_SIZES = {"digits": 400, "photos": 500}
+"""Training images of the sources that come without a split, where none are asked for."""
+
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def settings(spec: DatasetSpec) -> dict[str, Any]:
     """Return what identifies a preparation.
 
-    The defaults of ``digits`` are filled in, and a source of one's own is known by its code.
+    Default sizes are filled in, and a source of one's own is known by its code.
     """
     values = dataclasses.asdict(spec)
-    if spec.source == "digits" and spec.train_size is None:
-        values["train_size"] = DIGITS_TRAIN_SIZE
+    if spec.train_size is None:
+        values["train_size"] = TRAIN_SIZES.get(spec.source)
     if is_own(spec.source):
         values["source_code"] = code_of(spec.source)
     return values

@@ -18,8 +18,8 @@ from adambias.core.errors import DataError
 from adambias.core.registry import SOURCES
 from adambias.data.manifest import (
     ARRAYS,
-    DIGITS_TRAIN_SIZE,
     MANIFEST,
+    TRAIN_SIZES,
     data_root,
     digest_of,
     settings,
@@ -42,8 +42,9 @@ def expected_shape(spec: DatasetSpec) -> tuple[int, ...]:
 
     An ``image_folder`` is taken to be of CIFAR's shape until it is prepared.
     """
-    whole = {"digits": (DIGITS_TRAIN_SIZE, 1, 8, 8)}.get(spec.source, (50_000, 3, 32, 32))
-    return (spec.train_size or whole[0], *whole[1:])
+    size = spec.train_size or TRAIN_SIZES.get(spec.source, 50_000)
+    image = {"digits": (1, 8, 8), "photos": (3, 16, 16)}.get(spec.source, (3, 32, 32))
+    return (size, *image)
 
 
 def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
