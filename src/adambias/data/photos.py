@@ -84,6 +84,6 @@ def _tiles(photograph: np.ndarray) -> np.ndarray:
 def _turned(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return tiles and their mirror images in the four rotations, and the quarter turns of each."""
     upright = np.concatenate([tiles, tiles[:, :, ::-1]])
-    turns = np.arange(len(CLASSES))
+    turns = range(len(CLASSES))
     images = np.concatenate([np.rot90(upright, turn, axes=(1, 2)) for turn in turns])
     return images, np.repeat(turns, len(upright))
