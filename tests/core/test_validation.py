@@ -17,21 +17,18 @@ from adambias.core.validation import (
     Pair,
     Positive,
     Range,
+    Validated,
     build,
-    validate,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inner:
+class Inner(Validated):
     size: Annotated[int, Positive] = 1
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outer:
+class Outer(Validated):
     name: Annotated[str, OneOf(("alpha", "beta"))] = "alpha"
     kind: Literal["x", "y"] = "x"
     flag: bool = False
@@ -44,16 +41,10 @@ class Outer:
     steps: Annotated[tuple[int, ...], Entries(at_least=2)] = (1, 2)
     anything: Any = None
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Demanding:
+class Demanding(Validated):
     needed: float
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def test_values_are_stored_in_their_canonical_type():

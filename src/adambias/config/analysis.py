@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from adambias.config.claims import CLAIMS, ClaimSpec, Verdict
 from adambias.core.errors import ABSENT, ConfigError
-from adambias.core.validation import AtLeastOne, Fraction, Positive, Range, is_name, validate
+from adambias.core.validation import AtLeastOne, Fraction, Positive, Range, Validated, is_name
 
 Regime = Literal["oscillation", "spike", "divergence"]
 REGIMES: tuple[Regime, ...] = ("oscillation", "spike", "divergence")
@@ -15,7 +15,7 @@ REGIMES: tuple[Regime, ...] = ("oscillation", "spike", "divergence")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regimes:
+class Regimes(Validated):
     """Thresholds between oscillation, spike and divergence; see :mod:`adambias.analysis.regimes`.
 
     Parameters
@@ -44,12 +44,9 @@ class Regimes:
     spike_level: Annotated[float, Positive] = 0.01
     spikes: Annotated[int, AtLeastOne] = 1
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class Interval(Validated):
     """How confidence intervals are made; see :mod:`adambias.analysis.trends`.
 
     Parameters
@@ -64,12 +61,9 @@ class Interval:
     resamples: Annotated[int, AtLeastOne] = 10_000
     seed: Annotated[int, Range(at_least=0)] = 0
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Analyse:
+class Analyse(Validated):
     """Settings of the stage ``analyse``.
 
     Parameters
@@ -95,7 +89,7 @@ class Analyse:
     claims: dict[str, ClaimSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for key in self.claims:
             if key in CLAIMS:
                 allowed = "is a claim of the paper, give yours a key of its own"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from adambias.config.trial import TRIAL_FIELDS, Trial
 from adambias.core.errors import ABSENT, ConfigError, choose_from
-from adambias.core.validation import Pair, Positive, Range, validate
+from adambias.core.validation import Pair, Positive, Range, Validated
 
 PAPER_RULE = "adam"
 """The optimizer that the claims are about."""
@@ -23,7 +23,7 @@ AXES = tuple(name for name in _NUMBERS if name != "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(Validated):
     """The rule that turns an estimate into agrees, disagrees or inconclusive.
 
     A claim is decided if the interval excludes zero and the estimate is at least as large as the
@@ -51,9 +51,6 @@ class Verdict:
     share_effect: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
     order_tolerance: Annotated[float, Positive] = 0.15
     rank_correlation: Annotated[float, Range(above=0, at_most=1)] = 0.8
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 EFFECTS = tuple(field.name for field in fields(Verdict) if field.name != "seeds")
@@ -165,7 +162,7 @@ _CONDITION = re.compile(rf"\s*(\w+)\s*({'|'.join(_COMPARISONS)})\s*([^\s<>=!โคโ
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClaimSpec:
+class ClaimSpec(Validated):
     """A claim: what is said, of which trainings, and which number decides it.
 
     Parameters
@@ -213,7 +210,7 @@ class ClaimSpec:
     label: str = ""
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if ":" not in self.statistic and self.statistic not in STATISTICS:
             allowed = f"{choose_from(STATISTICS, self.statistic)}, or package.module:function"
             raise ConfigError("statistic", self.statistic, allowed)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from adambias.core.errors import ConfigError
 from adambias.core.registry import SOURCES, is_own
-from adambias.core.validation import AtLeastOne, Fraction, NotEmpty, Range, validate
+from adambias.core.validation import AtLeastOne, Fraction, NotEmpty, Range, Validated
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
+class DatasetSpec(Validated):
     """Where a dataset comes from and which part of it is used; see :mod:`adambias.data.dataset`.
 
     Parameters
@@ -36,7 +36,7 @@ class DatasetSpec:
     seed: Annotated[int, Range(at_least=0)] = 0
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         # A source of one's own may take a path or not.
         if not is_own(self.source) and (self.source == "image_folder") != (self.path is not None):
             raise ConfigError(
@@ -45,10 +45,7 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare:
+class Prepare(Validated):
     """Datasets to prepare, by name."""
 
     datasets: Annotated[dict[str, DatasetSpec], NotEmpty]
-
-    def __post_init__(self) -> None:
-        validate(self)

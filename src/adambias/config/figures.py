@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from adambias.core.errors import ABSENT, ConfigError
-from adambias.core.validation import NotEmpty, Range, is_name, validate
+from adambias.core.validation import NotEmpty, Range, Validated, is_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class FigureSpec:
+class FigureSpec(Validated):
     """A figure: what draws it, and from what.
 
     Parameters
@@ -33,9 +33,6 @@ class FigureSpec:
     tables: tuple[str, ...] = ()
     grids: tuple[str, ...] = ()
     always: bool = False
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 ANALYSED = (
@@ -80,7 +77,7 @@ FIGURE_OF_GRID = {grid: name for name, figure in FIGURES.items() for grid in fig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Figures(Validated):
     """Settings of the stage ``figures``.
 
     Parameters
@@ -101,7 +98,7 @@ class Figures:
     own: dict[str, FigureSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for name in self.own:
             if name in FIGURES:
                 allowed = "is a built-in figure, give yours a name of its own"

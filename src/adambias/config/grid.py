@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from adambias.config.trial import TRIAL_FIELDS, Trial
 from adambias.core.errors import ConfigError, choose_from
-from adambias.core.validation import Positive, build, convert_field, validate
+from adambias.core.validation import Positive, Validated, build, convert_field
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class Grid(Validated):
     """A set of trials: the product of ``axes`` over ``base``, less ``exclude``, plus ``trials``.
 
     Parameters
@@ -42,7 +42,7 @@ class Grid:
     horizon: Annotated[float | None, Positive] = None
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for name, values in self.axes.items():
             if not values:
                 raise ConfigError(f"axes.{name}", [], "must not be empty, give at least one value")

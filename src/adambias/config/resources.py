@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from adambias.core.errors import ConfigError
-from adambias.core.validation import AtLeastOne, Positive, Range, validate
+from adambias.core.validation import AtLeastOne, Positive, Range, Validated
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources:
+class Resources(Validated):
     """What a trial asks of the cluster, and how many failures a sweep bears; not part of a key.
 
     Parameters
@@ -42,7 +42,7 @@ class Resources:
     train_ahead: bool = False
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.gpus_per_trial > 1 and not self.gpus_per_trial.is_integer():
             allowed = "must be below 1, a part of one GPU, or a whole number"
             raise ConfigError("gpus_per_trial", self.gpus_per_trial, allowed)

@@ -17,11 +17,11 @@ from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS
 from adambias.core.errors import ConfigError, choose_from
-from adambias.core.validation import NotEmpty, build, validate
+from adambias.core.validation import NotEmpty, Validated, build
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class Scale(Validated):
     """The settings of every stage at one scale."""
 
     prepare: Prepare
@@ -35,7 +35,7 @@ class Scale:
     figures: Figures
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for name, value in self.trial.items():
             if name not in TRIAL_FIELDS:
                 allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"

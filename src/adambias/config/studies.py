@@ -17,12 +17,12 @@ from adambias.core.validation import (
     Pair,
     Positive,
     Range,
-    validate,
+    Validated,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkCorrection:
+class NetworkCorrection(Validated):
     """Settings of the stage ``network_correction``: where the memory correction is measured.
 
     Parameters
@@ -43,7 +43,7 @@ class NetworkCorrection:
     grid: Grid
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         try:
             self.grid.check(self._fixed)
         except ConfigError as error:
@@ -63,7 +63,7 @@ Decays = Annotated[tuple[float, ...], Pair, Decay]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Penalty:
+class Penalty(Validated):
     """Figure 1: the penalised function F(x) in one dimension.
 
     Parameters
@@ -80,12 +80,9 @@ class Penalty:
     pairs: Annotated[tuple[Decays, ...], NotEmpty]
     span: Annotated[float, Positive]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Fan:
+class Fan(Validated):
     """Trajectories of Adam from one start, over one of beta1, beta2 and h.
 
     Parameters
@@ -105,7 +102,7 @@ class Fan:
     horizon: Annotated[float, Positive]
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if sum(len(values) > 1 for values in (self.beta1, self.beta2, self.h)) != 1:
             raise ConfigError("beta1", list(self.beta1), "one of beta1, beta2, h must hold several")
 
@@ -116,7 +113,7 @@ class Fan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowCase:
+class FlowCase(Validated):
     """Adam and both its flows, at one choice of everything.
 
     Parameters
@@ -136,12 +133,9 @@ class FlowCase:
     h: Annotated[float, Positive]
     horizon: Annotated[float, Positive]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class OrderCase:
+class OrderCase(Validated):
     """Where and how finely the orders of the flows are measured on one loss.
 
     Parameters
@@ -164,12 +158,9 @@ class OrderCase:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
+class Orders(Validated):
     """Orders of convergence: every rule on every loss.
 
     Parameters
@@ -187,7 +178,7 @@ class Orders:
     losses: Annotated[dict[str, OrderCase], NotEmpty]
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         for name, case in self.losses.items():
             for label in (*case.rules, *case.horizons):
                 if label not in self.rules:
@@ -195,7 +186,7 @@ class Orders:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Atlas:
+class Atlas(Validated):
     """Errors of both flows against Adam over a grid of decays, at one step size.
 
     Parameters
@@ -214,12 +205,9 @@ class Atlas:
     h: Annotated[float, Positive]
     horizon: Annotated[float, Positive]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Table1:
+class Table1(Validated):
     """Table 1 from the law: what is penalised, for small and for large epsilon.
 
     Parameters
@@ -237,12 +225,9 @@ class Table1:
     pairs: Annotated[tuple[Decays, ...], NotEmpty]
     points: Annotated[int, AtLeastOne]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Bilinear:
+class Bilinear(Validated):
     """Settings of the stage ``bilinear``: the law on the model of Section 5, figures 1 to 3.
 
     Parameters
@@ -265,12 +250,9 @@ class Bilinear:
     atlas: Atlas
     table1: Table1
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class NetOrder:
+class NetOrder(Validated):
     """One rule whose flows' orders are measured on the network.
 
     Parameters
@@ -287,12 +269,9 @@ class NetOrder:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     horizon: Annotated[float, Positive]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class NetRun:
+class NetRun(Validated):
     """One rule that is followed over a long time on the network, with both flows.
 
     Parameters
@@ -310,12 +289,9 @@ class NetRun:
     h: Annotated[float, Positive]
     n_steps: Annotated[int, AtLeastOne]
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class NetFlow:
+class NetFlow(Validated):
     """Settings of the stage ``netflow``: the law on a real network, in float64.
 
     Parameters
@@ -346,6 +322,3 @@ class NetFlow:
     steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
     orders: Annotated[dict[str, NetOrder], NotEmpty]
     runs: Annotated[dict[str, NetRun], NotEmpty]
-
-    def __post_init__(self) -> None:
-        validate(self)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from adambias.core.errors import ConfigError
 from adambias.core.registry import LOSSES, MEASURES, MODELS, RULES, is_own
-from adambias.core.validation import AtLeastOne, Decay, Positive, Range, validate
+from adambias.core.validation import AtLeastOne, Decay, Positive, Range, Validated
 
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
@@ -27,7 +27,7 @@ def later(as_before: T) -> T:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Validated):
     """One training, by everything that determines its result but the data.
 
     Parameters
@@ -100,7 +100,7 @@ class Trial:
     measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         self._refuse_lost_weight_decay()
         if len(set(self.measures)) < len(self.measures):
             raise ConfigError("measures", list(self.measures), "must name each measure once")

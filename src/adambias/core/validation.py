@@ -1,8 +1,8 @@
 """Validation of frozen dataclasses from their annotations.
 
-A field annotated ``Annotated[float, Range(above=0)]`` is checked on construction by
-:func:`validate`, called from ``__post_init__``; :func:`build` makes a dataclass from a mapping
-and refuses unknown and missing keys.
+A field annotated ``Annotated[float, Range(above=0)]`` of a :class:`Validated` dataclass is checked
+on construction; :func:`build` makes a dataclass from a mapping and refuses unknown and missing
+keys.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-def validate(instance: Any) -> None:
-    """Check every field of a dataclass instance and store it in its canonical type.
+@dataclass(frozen=True)
+class Validated:
+    """A base of frozen dataclasses that checks every field and stores it in its canonical type.
 
     Integers become floats where a float is annotated, NumPy's numbers become Python's, lists
     become tuples, mappings become the dataclass they are annotated as.
@@ -119,11 +120,14 @@ def validate(instance: Any) -> None:
     ConfigError
         If a value is of the wrong type or out of its range; it names the field.
     """
-    hints = _hints(instance.__class__)
-    for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
-        checked = convert(hints[field.name], value, field.name)
-        object.__setattr__(instance, field.name, checked)
+
+    def __post_init__(self) -> None:
+        # mypy takes the __hash__ of the instances for that of the class.
+        hints = _hints(type(self))  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            checked = convert(hints[field.name], value, field.name)
+            object.__setattr__(self, field.name, checked)
 
 
 def build(cls: type[T], mapping: Any, where: str = "") -> T:
