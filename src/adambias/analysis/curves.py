@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adambias.analysis.histories import Columns
 from adambias.analysis.trends import band
-
-Columns = Mapping[str, NDArray[Any]]
-NEEDED = ("trial", "epoch", "train_loss", "test_accuracy", "perturbed_one_norm")
 
 
 def thin(history: Columns, points: int, further: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
@@ -21,7 +19,8 @@ def thin(history: Columns, points: int, further: Sequence[str] = ()) -> dict[str
     Parameters
     ----------
     history : mapping of arrays, shape (rows,)
-        The columns :data:`NEEDED`, in the order of the epochs.
+        ``epoch``, ``train_loss``, ``test_accuracy`` and ``perturbed_one_norm``, in the order of
+        the epochs.
     points : int
         Most bins.
     further : sequence of str
@@ -68,19 +67,15 @@ def _last_finite(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDAr
     return np.where(inside, values[np.maximum(last, 0)], np.nan)
 
 
-def mean_curves(
-    curves: pd.DataFrame, trials: pd.DataFrame, axis: str, level: float = 0.95
-) -> pd.DataFrame:
+def mean_curves(logs: pd.DataFrame, axis: str, level: float) -> pd.DataFrame:
     """Return the mean over seeds of log10 of the norm, one row per epoch and value of ``axis``.
 
     Parameters
     ----------
-    curves : DataFrame
-        Thinned histories with ``trial``, ``epoch`` and ``perturbed_one_norm``.
-    trials : DataFrame
-        Trials to use, with ``trial``, ``series``, ``norm_floor`` and ``axis``.
+    logs : DataFrame
+        Curves as :func:`log_curves` returns them.
     axis : str
-        Column of ``trials`` that tells the curves apart.
+        Column that tells the curves apart.
     level : float
         Coverage of the bands.
 
@@ -90,13 +85,23 @@ def mean_curves(
         ``series``, ``axis``, ``epoch``, ``n`` (seeds), and ``log10_norm`` and ``log10_excess``
         (over p√ε) with the bounds of Student's t interval, ``<name>_low`` and ``<name>_high``.
     """
-    groups = log_curves(curves, trials, axis).groupby(["series", axis, "epoch"], sort=True)
+    groups = logs.groupby(["series", axis, "epoch"], sort=True)
     bands = [band(groups[name], name, level) for name in ("log10_norm", "log10_excess")]
     return pd.concat([groups.size().rename("n"), *bands], axis=1).reset_index()
 
 
 def log_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Join curves and trials, with log10 of the norm and of its excess; NaN where not positive."""
+    """Join curves and trials, with log10 of the norm and of its excess; NaN where not positive.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Thinned histories with ``trial``, ``epoch`` and ``perturbed_one_norm``.
+    trials : DataFrame
+        Trials to use, with ``trial``, ``seed``, ``series``, ``norm_floor`` and ``axis``.
+    axis : str
+        Column of ``trials`` that tells the curves apart.
+    """
     joined = curves.merge(trials[["trial", "seed", "series", "norm_floor", axis]], on="trial")
     norm = joined["perturbed_one_norm"]
     excess = norm - joined["norm_floor"]

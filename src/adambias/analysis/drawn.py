@@ -14,7 +14,7 @@ import pandas as pd
 from adambias.analysis.curves import log_curves, mean_curves
 from adambias.analysis.hills import tops_the_hill
 from adambias.analysis.series import effect_table, oscillating, with_series
-from adambias.analysis.trends import band, rank_correlation
+from adambias.analysis.trends import rank_correlation
 from adambias.config import ClaimSpec
 
 Pair = tuple[str, str]
@@ -55,12 +55,19 @@ def tables(
     """
     pairs = list(dict.fromkeys(_pairs(claims.values())))
     hills = list(dict.fromkeys(_pairs(c for c in claims.values() if c.about.over_epochs)))
+    effects = {pair: effect_table(trials, *pair, level) for pair in pairs}
+    logs = {pair: _logs(trials, curves, *pair) for pair in hills}
     return {
-        "points.parquet": _stack([_points(trials, *pair) for pair in pairs], _POINTS),
-        "means.parquet": _stack([_means(trials, *pair, level) for pair in pairs], _MEANS),
-        "hill_curves.parquet": _stack([_curves(trials, curves, *p) for p in hills], _CURVES),
+        "points.parquet": _stack(
+            [_points(points, axis) for (_, axis), (points, _) in effects.items()], _POINTS
+        ),
+        "means.parquet": _stack(
+            [_placed(means, *pair, level) for pair, (_, means) in effects.items()], _MEANS
+        ),
+        "hill_curves.parquet": _stack([_curves(logs[pair], *pair) for pair in hills], _CURVES),
         "hill_means.parquet": _stack(
-            [_mean_curves(trials, curves, *pair, level) for pair in hills], _MEAN_CURVES
+            [_placed(mean_curves(logs[g, a], a, level), g, a, level) for g, a in hills],
+            _MEAN_CURVES,
         ),
         "correlations.parquet": _correlations(trials),
     }
@@ -87,35 +94,23 @@ def _stack(pieces: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
-def _points(trials: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
-    points, _ = effect_table(trials, grid, axis)
+def _points(points: pd.DataFrame, axis: str) -> pd.DataFrame:
     return points.assign(axis=axis, peak_is_top=tops_the_hill(points))
 
 
-def _means(trials: pd.DataFrame, grid: str, axis: str, level: float) -> pd.DataFrame:
-    points, means = effect_table(trials, grid, axis, level)
-    hills = band(points.groupby(["series", axis], sort=True)["hill_norm"], "hill", level)
-    means = means.join(hills, on=["series", axis])
-    return _placed(means, grid, axis).assign(level=level)
+def _placed(table: pd.DataFrame, grid: str, axis: str, level: float) -> pd.DataFrame:
+    return table.rename(columns={axis: "value"}).assign(grid=grid, axis=axis, level=level)
 
 
-def _placed(table: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
-    return table.rename(columns={axis: "value"}).assign(grid=grid, axis=axis)
-
-
-def _curves(trials: pd.DataFrame, curves: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
+def _logs(trials: pd.DataFrame, curves: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
     points = with_series(oscillating(trials, grid), axis)
-    logs = log_curves(curves[curves["grid"] == grid], points, axis)
+    return log_curves(curves[curves["grid"] == grid], points, axis)
+
+
+def _curves(logs: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
     share = logs["norm_floor"] / logs["perturbed_one_norm"]
-    return _placed(logs.assign(floor_share=share), grid, axis)
-
-
-def _mean_curves(
-    trials: pd.DataFrame, curves: pd.DataFrame, grid: str, axis: str, level: float
-) -> pd.DataFrame:
-    points = with_series(oscillating(trials, grid), axis)
-    means = mean_curves(curves[curves["grid"] == grid], points, axis, level)
-    return _placed(means, grid, axis).assign(level=level)
+    placed = logs.rename(columns={axis: "value"})
+    return placed.assign(floor_share=share, grid=grid, axis=axis)
 
 
 def _correlations(trials: pd.DataFrame) -> pd.DataFrame:

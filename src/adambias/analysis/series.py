@@ -6,14 +6,9 @@ import pandas as pd
 
 from adambias.analysis.trends import band
 from adambias.config import naming
+from adambias.config.figures import QUANTITIES
 
 _NO_SERIES = ("seed", "epochs", "eval_every", "correction_every", "measures")
-QUANTITIES = {
-    "norm": "peak_perturbed_one_norm",
-    "excess": "excess",
-    "accuracy": "best_test_accuracy",
-}
-"""What figures 4, 5 and h show, and the column of ``trials.parquet`` that it is in."""
 
 
 def oscillating(trials: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -63,7 +58,7 @@ def effect_table(
         Oscillation trials with their ``series``; along h every series has both decays in its name,
         as the side of β₁ = β₂ that it is on decides which way it should go.
     means : DataFrame
-        By ``series`` and ``axis``: n, and the mean of the norm, excess and accuracy with the
+        By ``series`` and ``axis``: n, and the mean of the norm, excess, accuracy and hill with the
         bounds of Student's t interval, ``<name>_low`` and ``<name>_high``; NaN with one seed.
     """
     points = with_series(oscillating(trials, grid), axis)
@@ -80,7 +75,7 @@ def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
-    """Average the :data:`QUANTITIES` over seeds; see :func:`effect_table`."""
+    """Average the quantities of figures over seeds; see :func:`effect_table`."""
     groups = points.groupby(["series", axis], sort=True)
     means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
     return pd.concat([groups.size().rename("n"), *means], axis=1).reset_index()

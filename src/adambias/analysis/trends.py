@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from adambias.config import Interval
+from adambias.core.decays import log_distance
 
 if TYPE_CHECKING:
     from pandas.core.groupby import SeriesGroupBy
@@ -119,11 +120,6 @@ def band(groups: SeriesGroupBy[Any, Any], name: str, level: float = 0.95) -> pd.
     mean = groups.mean()
     half = stats.t.ppf((1 + level) / 2, groups.count() - 1) * groups.sem()
     return pd.DataFrame({name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half})
-
-
-def log_distance(beta: ArrayLike) -> NDArray[np.float64]:
-    """Return log10 1/(1 − β): equal steps multiply the mean age of a moment's memory equally."""
-    return -np.log10(1 - np.asarray(beta, dtype=float))
 
 
 def position(axis: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ their words from :data:`CLAIMS`. A scale adds its own under ``analyse.claims``.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from dataclasses import dataclass, fields
@@ -245,6 +246,13 @@ class ClaimSpec(Validated):
         """What a number above zero is called, and one below."""
         above, below = self.directions or self.about.directions
         return above, below
+
+    def direction(self, value: float) -> str:
+        """Return what a number is called."""
+        if not math.isfinite(value):
+            return "no data"
+        above, below = self.words
+        return above if value > 0 else below if value < 0 else "level"
 
     def least(self, rule: Verdict) -> float:
         """Return the smallest effect that counts; 0 where the statistic has none."""

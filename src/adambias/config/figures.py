@@ -12,6 +12,14 @@ from typing import Annotated, Literal
 from adambias.core.errors import ABSENT, ConfigError
 from adambias.core.validation import NotEmpty, Range, Validated, is_name
 
+QUANTITIES = {
+    "norm": "peak_perturbed_one_norm",
+    "excess": "excess",
+    "accuracy": "best_test_accuracy",
+    "hill": "hill_norm",
+}
+"""What ``means.parquet`` has the means of, and the column of ``trials.parquet`` that it is in."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSpec(Validated):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import LogNorm, TwoSlopeNorm
 
+from adambias.core.decays import log_distance
 from adambias.figures import style
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ def _mesh(ax: Axes, table: pd.DataFrame, values: pd.Series, title: str, **look: 
     """Draw one map, on axes equally spaced in log(1 - beta)."""
     grid = table.assign(value=values).pivot(index="beta2", columns="beta1", values="value")
     beta1_axis, beta2_axis = grid.columns.to_numpy(), grid.index.to_numpy()
-    beta1, beta2 = style.decay_place(beta1_axis), style.decay_place(beta2_axis)
+    beta1, beta2 = log_distance(beta1_axis), log_distance(beta2_axis)
     mesh = ax.pcolormesh(
         beta1, beta2, np.ma.masked_invalid(grid.to_numpy()), rasterized=True, **look
     )
     ax.plot(beta1, beta1, color=style.INK, linewidth=0.8, linestyle=":")
     shown = [tick for tick in TICKS if tick <= float(beta1_axis.max()) + 1e-9]
-    positions = style.decay_place(shown)
+    positions = log_distance(shown)
     labels = [f"{tick:g}" for tick in shown]
     ax.set_xticks(positions, labels, rotation=60)
     ax.set_yticks(positions, labels)

@@ -11,18 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from adambias.config.claims import PAPER_RULE, claims_of
+from adambias.config.figures import QUANTITIES
 from adambias.figures import style
 from adambias.figures.tables import Missing, Tables
 
-COLUMNS = {
-    "norm": "peak_perturbed_one_norm",
-    "excess": "excess",
-    "accuracy": "best_test_accuracy",
-}
-"""Column of ``trials.parquet`` of each quantity; ``means.parquet`` has the quantities' names."""
 SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
 LABELS = {
     "norm": "highest perturbed one-norm",
@@ -80,12 +74,9 @@ def scale_of_decay(ax: Axes, axis: str, values: Sequence[float]) -> None:
     places = [1 - value for value in values]
     ax.set_xlim(1.15 * max(places), min(places) / 1.15)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(places))
-    ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
-    ax.xaxis.set_minor_locator(NullLocator())
+    style.fixed_ticks(ax.xaxis, places, [f"{value:g}" for value in values])
     ax.set_xlabel(f"{SYMBOLS[axis]} (log scale in 1 − {SYMBOLS[axis]})")
-    for label in ax.get_xticklabels() if len(values) > 5 else ():
-        label.set(rotation=35, ha="right", rotation_mode="anchor")
+    style.slant_many(ax)
 
 
 def draw_quantity(
@@ -101,7 +92,7 @@ def draw_quantity(
     ``colours`` maps each series to a colour; by default they are told apart in order.
     """
     place = (lambda v: 1 - v) if axis.startswith("beta") else (lambda v: v)
-    column = COLUMNS[quantity]
+    column = QUANTITIES[quantity]
     palette = list(style.COLOURS.values())
     for number, (series, mean) in enumerate(means.groupby("series", sort=False)):
         colour = colours[str(series)] if colours else palette[number % len(palette)]

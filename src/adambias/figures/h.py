@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from adambias.config.claims import PAPER_RULE, claims_of
 from adambias.figures import effect, style
@@ -26,9 +25,7 @@ def draw(tables: Tables) -> Figure:
     for ax, quantity in zip(axes, shown, strict=True):
         effect.draw_quantity(ax, points, means, "h", quantity, colours)
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(values))
-        ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
-        ax.xaxis.set_minor_locator(NullLocator())
+        style.fixed_ticks(ax.xaxis, values, [f"{value:g}" for value in values])
         ax.set_xlabel("step size h, at equal time n·h")
         effect.say_if_one(ax, means, "h")
     if "excess" in shown:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from adambias.core.decays import log_distance
 from adambias.figures import style
 from adambias.figures.tables import Missing, Tables
 
@@ -52,7 +53,7 @@ def _load(tables: Tables) -> pd.DataFrame:
 
 
 def _gap(trials: pd.DataFrame) -> np.ndarray:
-    return style.decay_place(trials["beta2"]) - style.decay_place(trials["beta1"])
+    return log_distance(trials["beta2"]) - log_distance(trials["beta1"])
 
 
 def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection | None:

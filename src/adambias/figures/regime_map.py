@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from adambias.config.analysis import REGIMES
 from adambias.config.figures import FIGURES
+from adambias.core.decays import log_distance
 from adambias.figures import effect, style
 from adambias.figures.tables import Tables
 
@@ -85,14 +85,14 @@ def _draw_panel(ax: Axes, cells: pd.DataFrame) -> None:
 
 def _mark(ax: Axes, range1: Sequence[float], range2: Sequence[float], inner: str) -> None:
     """Draw a range of the paper's pairs, clipped to the map."""
-    x, y = style.decay_place(range2), style.decay_place(range1)
+    x, y = log_distance(range2), log_distance(range1)
     ax.plot(x, y, color=style.INK, linewidth=4, solid_capstyle="round", clip_on=True)
     ax.plot(x, y, color=inner, linewidth=2, solid_capstyle="round", clip_on=True)
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return cell borders halfway between the values, on the scale log10 1/(1 − β)."""
-    places = style.decay_place(values)
+    places = log_distance(values)
     if len(places) == 1:
         return np.array([places[0] - 0.5, places[0] + 0.5])
     middle = (places[1:] + places[:-1]) / 2
@@ -102,12 +102,8 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _decay_ticks(ax: Axes, beta1: NDArray[np.float64], beta2: NDArray[np.float64]) -> None:
     for axis, values in ((ax.xaxis, beta2), (ax.yaxis, beta1)):
-        axis.set_major_locator(FixedLocator(list(style.decay_place(values))))
-        axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
-        axis.set_minor_locator(NullLocator())
-    if len(beta2) > 5:
-        for label in ax.get_xticklabels():
-            label.set(rotation=35, ha="right", rotation_mode="anchor")
+        style.fixed_ticks(axis, log_distance(values), [f"{value:g}" for value in values])
+    style.slant_many(ax)
     ax.set(xlabel="β₂", ylabel="β₁")
     ax.grid(False)
 

@@ -34,7 +34,6 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullLocator,
 )
-from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -229,9 +228,18 @@ def sequence(count: int, palette: str = "viridis") -> list[Colour]:
     return [mpl.colormaps[palette](s)[:3] for s in shades]
 
 
-def decay_place(beta: ArrayLike) -> NDArray[np.float64]:
-    """Return where a decay stands on an axis: log10 1/(1 − β), equal steps for equal ratios."""
-    return -np.log10(1 - np.asarray(beta, dtype=float))
+def fixed_ticks(axis: Axis, places: Iterable[float], labels: Sequence[str]) -> None:
+    """Put ticks with labels at given places and nowhere else."""
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FixedFormatter(labels))
+    axis.set_minor_locator(NullLocator())
+
+
+def slant_many(ax: Axes) -> None:
+    """Turn the labels of the x axis where more than five would meet."""
+    labels = ax.get_xticklabels()
+    for label in labels if len(labels) > 5 else ():
+        label.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
 def plain_log(axis: Axis) -> None:
@@ -248,9 +256,7 @@ def plain_log(axis: Axis) -> None:
 def fraction_ticks(axis: Axis, step_sizes: Sequence[float], whole: float) -> None:
     """Mark step sizes as fractions of a whole, 1/40, on a log axis in units of the whole."""
     counts = [round(whole / h) for h in step_sizes]
-    axis.set_major_locator(FixedLocator([1 / count for count in counts]))
-    axis.set_major_formatter(FixedFormatter([f"1/{count}" for count in counts]))
-    axis.set_minor_locator(NullLocator())
+    fixed_ticks(axis, [1 / count for count in counts], [f"1/{count}" for count in counts])
 
 
 def say(ax: Axes, words: str) -> None:

@@ -6,16 +6,16 @@ A statistic is a function ``(findings, claim) -> Reading``, found by the name th
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from adambias.analysis.claims.claim import Claim, Reading
 from adambias.analysis.claims.findings import Findings
 from adambias.config import ClaimSpec
 from adambias.core.errors import ConfigError
+from adambias.core.registry import Registry
 
-StatisticFunction: TypeAlias = Callable[[Findings, ClaimSpec], Reading]
+_FUNCTIONS = Registry("statistic", "a Reading", {})
+"""By their places alone, which :data:`adambias.config.claims.STATISTICS` or the claim gives."""
 
 
 def judge(
@@ -42,16 +42,6 @@ def judge(
 
 def _read(key: str, spec: ClaimSpec, findings: Findings) -> Reading:
     try:
-        return _statistic(spec)(findings, spec)
+        return _FUNCTIONS.factory(spec.about.function)(findings, spec)
     except ConfigError as error:
         raise error.within(f"analyse.claims.{key}.") from None
-
-
-def _statistic(spec: ClaimSpec) -> StatisticFunction:
-    module, _, name = spec.about.function.partition(":")
-    try:
-        function: StatisticFunction = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        allowed = f"cannot be imported ({error})"
-        raise ConfigError("statistic", spec.statistic, allowed) from None
-    return function

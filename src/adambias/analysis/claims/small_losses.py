@@ -106,15 +106,14 @@ def fan(findings: Findings, claim: ClaimSpec) -> Reading:
     rank = rank_correlation(known[axis], known["norm_factor"]) if len(known) > 2 else math.nan
     least = claim.least(findings.settings.verdict)
     verdict, reason = _by_rank(rank, claim.side, least)
-    directions = {1: claim.words[0], -1: claim.words[1], 0: "level"}
     none = math.nan
     return Reading(
         estimate=Estimate(value=rank, low=none, high=none, n=len(known), rank_correlation=rank),
         statistic=claim.about.measures,
         interval="none, nothing is sampled",
         of="trajectories",
-        claimed=directions[claim.side],
-        found=directions[int(np.sign(rank))] if math.isfinite(rank) else "no data",
+        claimed=claim.direction(claim.side),
+        found=claim.direction(rank),
         verdict=verdict,
         reason=reason,
     )

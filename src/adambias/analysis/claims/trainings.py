@@ -138,15 +138,8 @@ def over_seeds(
         statistic=measures.format(of=claim.of, hill_decades=settings.hill_decades),
         interval=f"{settings.interval.level:.0%}, bootstrap over seeds and t, the wider",
         planned=findings.planned(claim),
-        claimed=_direction(claim.side, claim),
-        found=_direction(found.value, claim),
+        claimed=claim.direction(claim.side),
+        found=claim.direction(found.value),
         verdict=verdict,
         reason=reason,
     )
-
-
-def _direction(value: float, claim: ClaimSpec) -> str:
-    if not math.isfinite(value):
-        return "no data"
-    above, below = claim.words
-    return above if value > 0 else below if value < 0 else "level"
