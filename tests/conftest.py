@@ -162,11 +162,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(results: Path) -> Path:
+def pictures(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every figure that these results allow, without the paper's sizes."""
     from adambias.config import Figures
     from adambias.figures import run as figures
 
-    out = results / "figures"
-    figures.run(Figures(formats=("png", "svg")), results, out)
-    return out
+    settings = Figures(formats=("png", "svg"))
+    return made_once(tmp_path_factory, "pictures", lambda out: figures.run(settings, results, out))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from imports import PACKAGE, ROOT, closure
-from ruamel.yaml import YAML
+from imports import PACKAGE, ROOT, STAGES, closure
 
 from adambias.config.figures import ANALYSED, FIGURES
-
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def names(entries):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from imports import PACKAGE, ROOT, closure
-from ruamel.yaml import YAML
-
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+from imports import PACKAGE, ROOT, STAGES, closure
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -12,11 +12,6 @@ from adambias.studies import netflow
 SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml", "laptop").scale.netflow
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return ab.load_dataset("digits", train_size=400, root=tmp_path_factory.mktemp("data"))
-
-
 def test_a_network_as_a_function_of_one_vector(digits):
     images = digits.standardised(digits.train_images[:8], torch.float64)
     labels = digits.train_labels[:8]

@@ -44,8 +44,7 @@ def scale_with(folder: Path, claims: str) -> Path:
     assert text.count(shared) == 1
     text = text.replace(shared, f"\nanalyse:{claims}")
     (folder / "scales" / "laptop.yaml").write_text(text, encoding="utf-8")
-    for path in (ROOT / "scales").glob("common.yaml"):
-        shutil.copy(path, folder / "scales")
+    shutil.copy(ROOT / "scales" / "common.yaml", folder / "scales")
     (folder / "params.yaml").write_text("scale: laptop\n", encoding="utf-8")
     return folder / "params.yaml"
 
