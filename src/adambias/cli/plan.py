@@ -57,8 +57,9 @@ def print_plan(
     console = open_console()
     if listing:
         _print_trials(console, plan)
-    console.print(_plan_table(plan, rows, cost(plan.jobs), slots))
-    _print_speeds(console, cost(plan.jobs))
+    total = cost(plan.jobs)
+    console.print(_plan_table(plan, rows, total, slots))
+    _print_speeds(console, total)
     print_notes(plan, ledger)
     for line in pipeline_notes(params, names):
         console.print(line)

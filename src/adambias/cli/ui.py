@@ -15,10 +15,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from adambias.core import no_telemetry as telemetry
+from adambias.core.entry import terminable
 from adambias.core.errors import AdambiasError, ConfigError, TrackingError
 from adambias.tracking.mlflow import location
 
@@ -185,17 +185,11 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 @contextlib.contextmanager
 def _until_signal() -> Iterator[None]:
     """Take Ctrl-C and SIGTERM as the usual end."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with terminable():
+            yield
     except KeyboardInterrupt:
         print("\nthe MLflow server is stopped")
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _introduce(port: int) -> None:

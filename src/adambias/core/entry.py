@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from adambias.core import no_telemetry as telemetry
 from adambias.core.errors import AdambiasError
@@ -41,6 +45,24 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
         print("interrupted: what is finished is kept, run the same again", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Make SIGTERM end the work as Ctrl-C does: with it clusters announce a preemption."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Python lets only the main thread set handlers; tests and notebooks may call from another.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _find_own_code() -> None:

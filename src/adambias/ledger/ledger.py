@@ -113,10 +113,7 @@ class Ledger:
 
     def started(self, keys: Iterable[str]) -> set[str]:
         """Return those of ``keys`` that have a checkpoint to go on from."""
-        keys = list(keys)
-        names = [f"{key}/{name}" for key in keys for name in CHECKPOINTS]
-        found = itertools.compress(names, self.store.exist(names))
-        return {name.partition("/")[0] for name in found}
+        return self._having(keys, *CHECKPOINTS)
 
     def done(self, key: str) -> dict[str, Any] | None:
         """Return ``done.json``, or None if the trial is not finished or the file is damaged."""
@@ -293,9 +290,17 @@ class Ledger:
 
     def failures(self, keys: Iterable[str]) -> set[str]:
         """Return those of ``keys`` whose last attempt left an error."""
-        names = [f"{key}/error.txt" for key in keys]
-        found = itertools.compress(names, self.store.exist(names))
-        return {name.partition("/")[0] for name in found}
+        return self._having(keys, "error.txt")
+
+    def begun(self, keys: Iterable[str]) -> set[str]:
+        """Return those of ``keys`` that have made some progress, or failed to."""
+        return self._having(keys, "progress.json", "error.txt")
+
+    def _having(self, keys: Iterable[str], *names: str) -> set[str]:
+        """Return those of ``keys`` that have one of the files."""
+        paths = [f"{key}/{name}" for key in keys for name in names]
+        found = itertools.compress(paths, self.store.exist(paths))
+        return {path.partition("/")[0] for path in found}
 
     def save_progress(self, key: str, content: Mapping[str, Any]) -> None:
         """Write how far a running trial has come."""

@@ -98,13 +98,13 @@ def remaining_work(
     ``shapes`` gives each dataset's training images as (N, C, H, W).
     """
     recorded = {outcome["key"]: outcome["epochs"] for outcome in plan.recorded}
+    jobs = [job for job in jobs if job.key not in plan.outcomes]
+    # All reports at once: a ledger on S3 answers many requests in the time of one.
+    reports = dict(ledger.reports(job.key for job in jobs if job.key in plan.started))
     for job in jobs:
-        if job.key in plan.outcomes:
-            continue
         shape = shapes[job.trial.dataset]
         first = recorded[plan.extends[job.key]] if job.key in plan.extends else 0
-        if job.key in plan.started:
-            first = (ledger.progress(job.key) or {}).get("epoch", first)
+        first = reports.get(job.key, {}).get("epoch", first)
         yield kind_of(job.trial, shape), (job.trial.epochs - first) * shape[0]
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Set
-from types import FrameType
+from collections.abc import Iterable, Mapping, Set
 from typing import Literal, Protocol
 
 from adambias.config import Params, Resources
+from adambias.core.entry import terminable
 from adambias.core.errors import SweepError
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
@@ -107,7 +105,7 @@ def _run_plan(
     title = f"{params.name}: {', '.join(plan.grids)}"
     ahead = {job.key for job in plan.pending} - own
     shown = SweepProgress(plan, title, ahead)
-    with _terminable(), tracker.mirror(ledger, plan.grids), shown as progress:
+    with terminable(), tracker.mirror(ledger, plan.grids), shown as progress:
         # Tune starts trials in the sequence given: those that this sweep is judged by come first.
         assignments = sorted(
             _assignments(params, plan, ledger), key=lambda assignment: assignment.job.key in ahead
@@ -190,21 +188,3 @@ def _catch_up(tracker: Tracker, ledger: Ledger, plan: Plan) -> None:
     if behind:
         with tracker.mirror(ledger, plan.only(behind).grids):
             pass
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM end the sweep as Ctrl-C does: with it clusters announce a preemption."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # Python lets only the main thread set handlers; tests and notebooks may call from another.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from adambias.config.figures import FIGURE_OF_GRID
 from adambias.core.errors import TrackingError
+from adambias.core.files import markdown_table
 from adambias.core.provenance import git_state
 from adambias.tracking.mlflow import content, location
 from adambias.tracking.mlflow.author import author
@@ -246,12 +247,14 @@ def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterab
     """Return Markdown with the verdicts and links to the sweeps' runs."""
     counts = Counter(claim["verdict"] for claim in claims)
     said = ", ".join(f"{verdict} {number}" for verdict, number in sorted(counts.items()))
-    rows = [_row(claim[name] for name in _COLUMNS.values()) for claim in claims]
+    rows = [
+        [str(claim[name]).replace("|", "\\|") for name in _COLUMNS.values()] for claim in claims
+    ]
     links = "\n".join(
         f"- [{run.info.run_name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
         for run in parents
     )
-    table = "\n".join([_row(_COLUMNS), _row("---" for _ in _COLUMNS), *rows])
+    table = markdown_table(list(_COLUMNS), rows).rstrip("\n")
     return f"""**The paper's claims at scale {scale}**: {said or "none judged"}.
 
 {table}
@@ -263,11 +266,6 @@ def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterab
 Figures, tables and the report are among the artifacts; every number of `metrics.json` is a metric.
 **Reproduce**, with `scale: {scale}` in `params.yaml`: `dvc repro`.
 """
-
-
-def _row(cells: Iterable[Any]) -> str:
-    """Return a row of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _complete_sweep(

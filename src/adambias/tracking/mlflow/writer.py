@@ -127,7 +127,7 @@ class GridWriter:
         self._outcomes |= dict(
             self.ledger.outcomes([k for k in pending if k not in self._outcomes])
         )
-        begun = self._begun([key for key in pending if key not in self._outcomes])
+        begun = self.ledger.begun([key for key in pending if key not in self._outcomes])
         for key in pending:
             try:
                 if key in self._outcomes:
@@ -143,14 +143,6 @@ class GridWriter:
         """Tell whether any trial was running when it was last looked at."""
         left = (shown for shown in self._shown.values() if not shown.complete)
         return any(shown.run.data.tags.get("status") == "running" for shown in left)
-
-    def _begun(self, keys: list[str]) -> set[str]:
-        """Return the unfinished trials that have made some progress, or failed to."""
-        begun = set()
-        for name in ("progress.json", "error.txt"):
-            there = self.ledger.store.exist([f"{key}/{name}" for key in keys])
-            begun |= {key for key, found in zip(keys, there, strict=True) if found}
-        return begun
 
     def _prepare(self, check: bool) -> None:
         """Find the experiment, the parent and the runs that are there; bring tags up to date."""
@@ -253,7 +245,7 @@ class GridWriter:
         # The marker of completeness is never put on numbers that the ledger itself disowns.
         source = self._read(job.key)
         if hashlib.sha256(source).hexdigest() != outcome["history_sha256"]:
-            where = f"{self.ledger.store.uri}/{job.key}/history.parquet"
+            where = self.ledger.store.where(f"{job.key}/history.parquet")
             raise LedgerError(f"{where}: is damaged: delete the folder to train again")
         table = self._table(job.key, source)
         shown = self._shown.get(job.key) or self._open(job, _start(outcome))
@@ -300,7 +292,7 @@ class GridWriter:
         try:
             return pd.read_parquet(io.BytesIO(source))
         except (OSError, ValueError) as error:
-            where = f"{self.ledger.store.uri}/{key}/history.parquet"
+            where = self.ledger.store.where(f"{key}/history.parquet")
             raise LedgerError(f"{where}: cannot be read ({error})") from None
 
     def _open(self, job: Job, start: int) -> _Shown:
@@ -331,12 +323,12 @@ class GridWriter:
         # (mlflow/store/tracking/sqlalchemy_store.py, _log_metrics_once), and can neither change nor
         # delete one. So points are compared here by metric and step, and a wrong run has to go.
         expected = {(p.key, p.step): p.value for p in points}
-        held = self._held(shown)
+        held = self._held(job, shown)
         start = shown.run.info.start_time
         if held is None or not _agree(held, expected, exact=exact):
             self.store.client.delete_run(shown.run.info.run_id)
             shown = self._open(job, start)
-            held = self._held(shown) or {}
+            held = self._held(job, shown) or {}
         missing = [
             Metric(p.key, p.value, start + p.elapsed, p.step)
             for p in points
@@ -347,12 +339,10 @@ class GridWriter:
         self.summary.points += len(missing)
         return shown
 
-    def _held(self, shown: _Shown) -> Places | None:
+    def _held(self, job: Job, shown: _Shown) -> Places | None:
         """Return the points a run holds, or None if one of them is there twice."""
         if shown.points is None:
-            trials = (job.trial for job in self.jobs.values())
-            curves = dict.fromkeys(name for trial in trials for name in curves_of(trial))
-            keys = (*curves, *content.SUMMARIES)
+            keys = (*curves_of(job.trial), *content.SUMMARIES)
             read = self.store.points(shown.run.info.run_id, keys)
             # Two writers, each of which saw the point missing, have both written it.
             if any(len(values) > 1 for values in read.values()):
