@@ -153,11 +153,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import synthetic
 
     from adambias.analysis import run as analysis
-    from adambias.config import Analyse
 
     root = tmp_path_factory.mktemp("results")
     synthetic.write_sweeps(root / "sweeps", synthetic.grids())
-    analysis.run(Analyse(), root / "sweeps", root, scale="made-up")
+    analysis.run(synthetic.SETTINGS, root / "sweeps", root, scale="made-up")
     return root
 
 

@@ -8,7 +8,7 @@ import synthetic
 
 from adambias.analysis import run as analysis
 from adambias.analysis import series
-from adambias.config import Analyse, load_params
+from adambias.config import load_params
 from adambias.core.errors import DataError
 
 CLAIMS_OF_TRENDS = (
@@ -20,7 +20,7 @@ CLAIMS_OF_TRENDS = (
 
 def analyse(folder, grids, law=synthetic.as_in_the_paper, **options):
     synthetic.write_sweeps(folder / "sweeps", grids, law, **options)
-    return analysis.run(Analyse(), folder / "sweeps", folder, scale="made-up")
+    return analysis.run(synthetic.SETTINGS, folder / "sweeps", folder, scale="made-up")
 
 
 def verdicts(metrics):
@@ -110,7 +110,7 @@ def test_trials_that_are_not_used_are_counted(tmp_path):
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path, results):
-    analysis.run(Analyse(), results / "sweeps", tmp_path, scale="made-up")
+    analysis.run(synthetic.SETTINGS, results / "sweeps", tmp_path, scale="made-up")
     for name in ("metrics.json", "claims.json", "plots/norm_beta2.csv", "trials.parquet"):
         assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
 
@@ -170,7 +170,7 @@ def test_nan_in_a_history_does_not_spread(tmp_path):
     table.loc[table.index[30:35], ["perturbed_one_norm", "test_accuracy"]] = np.nan
     table.loc[table.index[70], "train_loss"] = np.nan
     table.to_parquet(path, index=False)
-    metrics = analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+    metrics = analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")
     trials = pd.read_parquet(tmp_path / "trials.parquet")
     assert sorted(trials["not_finite"])[-2:] == [1, 5]
     assert (trials["regime"] == "divergence").sum() == 1
@@ -183,7 +183,7 @@ def test_a_trial_without_history_has_diverged(tmp_path):
     path = tmp_path / "sweeps" / "beta2" / "histories.parquet"
     table = pd.read_parquet(path)
     table[table["trial"] != table["trial"].iloc[0]].to_parquet(path, index=False)
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+    analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")
     trials = pd.read_parquet(tmp_path / "trials.parquet")
     assert len(trials) == 4
     assert (trials["regime"] == "divergence").sum() == 1
@@ -191,11 +191,11 @@ def test_a_trial_without_history_has_diverged(tmp_path):
 
 def test_no_tables_is_one_line_with_the_mend(tmp_path):
     with pytest.raises(DataError, match=r"sweeps: no tables of a grid, .*dvc repro"):
-        analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+        analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")
 
 
 def test_half_a_grid_is_named(tmp_path):
     synthetic.write_sweeps(tmp_path / "sweeps", small())
     (tmp_path / "sweeps" / "beta2" / "trials.parquet").unlink()
     with pytest.raises(DataError, match=r"beta2/trials\.parquet: is missing"):
-        analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+        analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")

@@ -14,7 +14,7 @@ from adambias.config.figures import ANALYSED
 
 DRAWN = {
     *("points.parquet", "means.parquet", "hill_curves.parquet", "hill_means.parquet"),
-    "correlations.parquet",
+    *("level_means.parquet", "correlations.parquet"),
 }
 
 
@@ -28,7 +28,7 @@ def test_the_stage_writes_the_tables_that_are_declared(results):
 def test_means_are_those_of_dvcs_plots_at_full_precision(results, axis):
     means = pd.read_parquet(results / "means.parquet").query("grid == @axis")
     plots = pd.read_csv(results / "plots" / f"norm_{axis}.csv")
-    for column in ("n", "norm", "norm_low", "excess_high", "accuracy"):
+    for column in ("n", "progress", "progress_low", "peak_high", "accuracy"):
         assert means[column].tolist() == pytest.approx(plots[column].tolist(), rel=1e-7)
     assert set(means["level"]) == {0.95}
 
@@ -54,11 +54,11 @@ def test_hill_curves_have_every_trial_and_their_means_a_row_for_each_epoch(resul
 
 
 def test_the_level_of_the_bands_is_that_of_the_settings(results, tmp_path):
-    settings = Analyse(interval={"level": 0.5})
+    settings = Analyse(level=0.5)
     analysis.run(settings, results / "sweeps", tmp_path, scale="made-up")
     narrow, wide = (pd.read_parquet(f / "means.parquet") for f in (tmp_path, results))
     assert set(narrow["level"]) == {0.5}
-    assert (narrow["norm_high"] < wide["norm_high"]).all()
+    assert (narrow["peak_high"] < wide["peak_high"]).all()
 
 
 def test_a_grid_of_a_claim_of_ones_own_is_among_the_points(results, tmp_path):
@@ -74,7 +74,7 @@ def test_without_oscillation_trials_the_tables_are_empty_and_have_their_columns(
     trials = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40)
     shape = {"shape": lambda grid, trial: "divergence"}
     synthetic.write_sweeps(tmp_path / "sweeps", {"beta2": trials}, **shape)
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+    analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")
     for name in DRAWN:
         table = pd.read_parquet(tmp_path / name)
         assert table.empty

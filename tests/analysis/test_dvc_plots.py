@@ -14,7 +14,6 @@ import synthetic
 from ruamel.yaml import YAML
 
 from adambias.analysis import run as analysis
-from adambias.config import Analyse
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +50,7 @@ def two_analyses(results, tmp_path_factory):
     run(folder, "git", "add", "dvc.yaml", "results", ".dvc")
     run(folder, "git", "commit", "-qm", "the first")
     sweeps = synthetic.write_sweeps(folder / "sweeps", synthetic.grids(), synthetic.the_other_way)
-    analysis.run(Analyse(), sweeps, folder / "results", scale="made-up")
+    analysis.run(synthetic.SETTINGS, sweeps, folder / "results", scale="made-up")
     return folder
 
 

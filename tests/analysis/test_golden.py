@@ -14,7 +14,7 @@ import pytest
 import synthetic
 
 from adambias.analysis import run as analysis
-from adambias.config import Analyse, Trial
+from adambias.config import Trial
 from adambias.ledger.collect import write_tables
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -68,7 +68,9 @@ def make(folder: Path) -> dict[str, object]:
         finished = [_finish(ledger, trial) for trial in trials]
         outcomes = {job.key: outcome for job, outcome in finished}
         write_tables(ledger, grid, [job for job, _ in finished], outcomes, folder / "sweeps" / grid)
-    metrics = analysis.run(Analyse(), folder / "sweeps", folder / "results", scale="made-up")
+    metrics = analysis.run(
+        synthetic.SETTINGS, folder / "sweeps", folder / "results", scale="made-up"
+    )
     table = pd.read_parquet(folder / "results" / "trials.parquet")
     plots = {name: pd.read_csv(folder / "results" / "plots" / name) for name in NAMES[1:]}
     chosen = table[["grid", "h", "beta1", "beta2", "seed", *table.loc[:, "regime":].columns]]

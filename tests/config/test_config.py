@@ -261,21 +261,23 @@ def with_common(folder: Path, common: str, own: str = "") -> Path:
     return path
 
 
-COMMON = "analyse: {curve_points: 50, regimes: {spikes: 2, spike_window: 9}}\nfigures: {}\n"
+COMMON = (
+    "analyse: {curve_points: 50, level: 0.9, verdict: {seeds: 7, first_seed: 4}}\nfigures: {}\n"
+)
 
 
 def test_a_scale_lies_over_what_all_scales_share_key_by_key(tmp_path):
-    own = "analyse: {regimes: {spikes: 3}, interval: {seed: 1}}\nfigures: {formats: [svg]}"
+    own = "analyse: {verdict: {seeds: 9}, level: 0.8}\nfigures: {formats: [svg]}"
     path = with_common(tmp_path, COMMON.replace("{}", "{formats: [png, pdf], narrow: false}"), own)
 
     scale = load_params(path).scale
-    assert (scale.analyse.curve_points, scale.analyse.interval.seed) == (50, 1)
-    assert (scale.analyse.regimes.spikes, scale.analyse.regimes.spike_window) == (3, 9)
+    assert (scale.analyse.curve_points, scale.analyse.level) == (50, 0.8)
+    assert (scale.analyse.verdict.seeds, scale.analyse.verdict.first_seed) == (9, 4)
     assert (scale.figures.formats, scale.figures.narrow) == (("svg",), False)
 
 
 def test_null_in_a_scale_leaves_out_what_is_shared(tmp_path):
-    own = "analyse: {curve_points: null, regimes: null}"
+    own = "analyse: {curve_points: null, level: null, verdict: null}"
 
     analyse = load_params(with_common(tmp_path, COMMON, own)).scale.analyse
     assert analyse == Analyse()
@@ -294,8 +296,8 @@ def test_what_scales_share_is_no_scale(tmp_path):
     [
         (COMMON.replace("50", "5"), "", "common", "analyse.curve_points = 5: must be >= 10"),
         (COMMON.replace("50", "5"), "analyse: {curve_points: 6}", "smoke", "curve_points = 6: "),
-        (COMMON.replace("spikes", "spike"), "analyse: {regimes: {}}", "common", "spike = 2: unkn"),
-        (COMMON, "analyse: {regimes: {spike: 2}}", "smoke", "analyse.regimes.spike = 2: unknown"),
+        (COMMON.replace("seeds:", "seed:"), "analyse: {verdict: {}}", "common", "seed = 7: unkn"),
+        (COMMON, "analyse: {verdict: {seed: 2}}", "smoke", "analyse.verdict.seed = 2: unknown"),
         (COMMON + "figure: {}", "", "common", "figure = {}: unknown key, must be one of"),
         (COMMON.replace("figures: {}", "figures: {formats: [gif]}"), "", "common", "formats[0] = "),
         (COMMON.replace("figures: {}", ""), "", "smoke", "figures: is missing, give it a value"),

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 
 from adambias.analysis.curves import log_curves, mean_curves
 from adambias.analysis.hills import tops_the_hill
+from adambias.analysis.progress import level_table
 from adambias.analysis.series import effect_table, oscillating, with_series
-from adambias.analysis.trends import rank_correlation
+from adambias.analysis.trends import band, mean_over_seeds, rank_correlation
 from adambias.config import ClaimSpec
+from adambias.config.figures import QUANTITIES
 
 Pair = tuple[str, str]
 """A grid, and the hyperparameter along the axis."""
 _FEWEST = 3
-"""Trials from which a rank correlation is given."""
+"""Trials of a seed from which a rank correlation is given."""
+LEVELS = 25
+"""Training losses at which norms are averaged."""
 
 
 def tables(
@@ -44,14 +47,17 @@ def tables(
     Returns
     -------
     dict of DataFrame
-        ``points.parquet`` has a row for each oscillation trial of a grid: its ``series``, and
-        whether its highest norm is the top of its hill (``peak_is_top``).
-        ``means.parquet`` has n and the mean of the norm, excess, accuracy and hill over the seeds
-        of each ``series`` at each ``value`` of the axis, with ``<name>_low`` and ``<name>_high``.
-        ``hill_curves.parquet`` has each trial's ``log10_norm`` and ``log10_excess`` by epoch, and
-        the share of p√ε in the norm; ``hill_means.parquet`` their means and bounds.
-        ``correlations.parquet`` has the rank correlation of excess and accuracy for each network,
-        dataset and rule.
+        ``points.parquet`` has a row for each oscillation trial of a grid: its ``series``, whether
+        its highest norm is the top of its hill (``peak_is_top``), and the quantities of figures
+        without what whole seeds differ by (``<name>_within``).
+        ``means.parquet`` has n and the means of the quantities over the seeds of each ``series`` at
+        each ``value`` of the axis, with ``<name>_low`` and ``<name>_high``.
+        ``hill_curves.parquet`` has each trial's training loss, ``log10_norm`` and ``log10_excess``
+        by epoch, and the share of p√ε in the norm; ``hill_means.parquet`` their means and bounds;
+        ``level_means.parquet`` those of ``log10_excess`` at equal training loss: ``loss`` is a
+        fraction of the loss at the start.
+        ``correlations.parquet`` has, for each grid and rule, the rank correlation of norm and
+        accuracy within seeds, its mean over seeds and bounds.
     """
     pairs = list(dict.fromkeys(_pairs(claims.values())))
     hills = list(dict.fromkeys(_pairs(c for c in claims.values() if c.about.over_epochs)))
@@ -69,7 +75,14 @@ def tables(
             [_placed(mean_curves(logs[g, a], a, level), g, a, level) for g, a in hills],
             _MEAN_CURVES,
         ),
-        "correlations.parquet": _correlations(trials),
+        "level_means.parquet": _stack(
+            [_placed(_level_means(logs[g, a], trials, a, level), g, a, level) for g, a in hills],
+            _LEVEL_MEANS,
+        ),
+        "correlations.parquet": _stack(
+            [_correlations(points, *pair, level) for pair, (points, _) in effects.items()],
+            _CORRELATIONS,
+        ),
     }
 
 
@@ -77,12 +90,16 @@ def _bounded(*names: str) -> list[str]:
     return [name + end for name in names for end in ("", "_low", "_high")]
 
 
-_POINTS = ["grid", "axis", "trial", "series", "peak_is_top"]
+_WITHIN = [f"{name}_within" for name in QUANTITIES]
+_POINTS = ["grid", "axis", "trial", "series", "peak_is_top", *_WITHIN]
 _PLACE = ["grid", "axis", "series", "value"]
-_MEANS = [*_PLACE, "n", *_bounded("norm", "excess", "accuracy", "hill"), "level"]
-_CURVES = [*_PLACE, "trial", "seed", "epoch", "log10_norm", "log10_excess", "floor_share"]
+_MEANS = [*_PLACE, "n", *_bounded(*QUANTITIES, *_WITHIN), "level"]
+_CURVES = [*_PLACE, "trial", "seed", "epoch", "train_loss"]
+_CURVES += ["log10_norm", "log10_excess", "floor_share"]
 _MEAN_CURVES = [*_PLACE, "epoch", "n", *_bounded("log10_norm", "log10_excess"), "level"]
-_CORRELATIONS = ["model", "dataset", "rule", "n", "rank_correlation"]
+_LEVEL_MEANS = [*_PLACE, "loss", "n", *_bounded("log10_excess"), "level"]
+_CORRELATIONS = ["grid", "axis", "model", "dataset", "rule", "n"]
+_CORRELATIONS += _bounded("rank_correlation")
 
 
 def _pairs(claims: Iterable[ClaimSpec]) -> Iterable[Pair]:
@@ -113,18 +130,25 @@ def _curves(logs: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
     return placed.assign(floor_share=share, grid=grid, axis=axis)
 
 
-def _correlations(trials: pd.DataFrame) -> pd.DataFrame:
-    """Correlate ranks over the oscillation trials of all grids that have both numbers."""
-    once = trials.drop_duplicates("trial")
-    calm = once[
-        (once["regime"] == "oscillation")
-        & (once["excess"] > 0)
-        & np.isfinite(once["excess"])
-        & np.isfinite(once["best_test_accuracy"])
-    ]
-    rows = [
-        (*kind, len(group), rank_correlation(group["excess"], group["best_test_accuracy"]))
-        for kind, group in calm.groupby(["model", "dataset", "rule"], sort=True)
-        if len(group) >= _FEWEST
-    ]
+def _level_means(logs: pd.DataFrame, trials: pd.DataFrame, axis: str, level: float) -> pd.DataFrame:
+    """Average the log-norm over seeds at equal training loss, over the range all trials share."""
+    table = level_table(logs, trials, axis, LEVELS).rename(columns={"level": "loss"})
+    groups = table.groupby(["series", axis, "loss"], sort=True)
+    means = band(groups["log10_excess"], "log10_excess", level)
+    return pd.concat([groups.size().rename("n"), means], axis=1).reset_index()
+
+
+def _correlations(points: pd.DataFrame, grid: str, axis: str, level: float) -> pd.DataFrame:
+    """Correlate the ranks of norm and accuracy within each seed, and average over seeds."""
+    rows = []
+    for kind, group in points.groupby(["model", "dataset", "rule"], sort=True):
+        whole = group.dropna(subset=["progress_log10_excess", "late_test_accuracy"])
+        ranks = {
+            seed: rank_correlation(of["progress_log10_excess"], of["late_test_accuracy"])
+            for seed, of in whole.groupby("seed")
+            if len(of) >= _FEWEST
+        }
+        mean = mean_over_seeds(pd.Series(ranks, dtype=float), level)
+        if mean.n:
+            rows.append((grid, axis, *kind, mean.n, mean.value, mean.low, mean.high))
     return pd.DataFrame(rows, columns=_CORRELATIONS)

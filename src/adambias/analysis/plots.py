@@ -10,7 +10,7 @@ import pandas as pd
 from adambias.config.claims import PAPER_RULE
 from adambias.core.files import write_text
 
-_NOT_PLOTTED = ["hill", "hill_low", "hill_high"]
+_NOT_PLOTTED = ("hill", "within")
 
 
 def write_plots(drawn: Mapping[str, pd.DataFrame], folder: Path) -> None:
@@ -29,7 +29,8 @@ def write_plots(drawn: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """
     for axis in ("beta2", "beta1", "h"):
         means = _of(drawn["means.parquet"], axis, axis)
-        _write_csv(means.drop(columns=_NOT_PLOTTED), folder / f"norm_{axis}.csv")
+        left_out = [name for name in means if any(word in name for word in _NOT_PLOTTED)]
+        _write_csv(means.drop(columns=left_out), folder / f"norm_{axis}.csv")
     for axis in ("beta2", "beta1"):
         means = _of(drawn["hill_means.parquet"], f"hills_{axis}", axis)
         _write_csv(means, folder / f"hills_{axis}.csv", axis)

@@ -98,7 +98,7 @@ def _write_to_draw(
     trials: pd.DataFrame, curves: pd.DataFrame, out: Path, settings: Analyse
 ) -> None:
     """Write the tables for figures and the series for ``dvc plots``."""
-    tables = drawn.tables(trials, curves, settings.all_claims, settings.interval.level)
+    tables = drawn.tables(trials, curves, settings.all_claims, settings.level)
     for name, table in tables.items():
         write_parquet(table, out / name)
     write_plots(tables, out / "plots")
@@ -172,28 +172,44 @@ def _trial_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarise_claims(trials: pd.DataFrame, claims: list[Claim]) -> dict[str, Any]:
-    """Return the numbers of ``metrics.json``: counts, and each claim's numbers and verdict."""
+    """Return the numbers of ``metrics.json``: counts, and each claim's numbers and verdict.
+
+    Verdicts on trainings and on what was computed from the law are counted apart: the latter are
+    checks of a theorem, and no evidence on networks.
+    """
     once = trials.drop_duplicates("trial")
-    numbers = (
-        *("value", "low", "high", "rank_correlation", "n", "used", "planned"),
-        *("claimed", "found", "verdict"),
-    )
-    verdicts = [claim.verdict for claim in claims]
+    rows = [claim.as_row() for claim in claims]
     return {
         "trials": {
             "total": len(once),
             **{regime: int((once["regime"] == regime).sum()) for regime in REGIMES},
         },
-        "verdicts": {word: verdicts.count(word) for word in VERDICTS},
-        "claims": {
-            claim.key: {
-                name: value
-                for name, value in claim.as_row().items()
-                if name in numbers and value is not None
-            }
-            for claim in claims
+        "verdicts": {
+            kind: _count([row for row in rows if row["trained"] == trained])
+            for kind, trained in (("trained", True), ("computed", False))
         },
+        "claims": {row["key"]: _numbers(row) for row in rows},
     }
+
+
+_NUMBERS = (
+    *("claimed", "value", "low", "high", "p", "p_corrected", "rank_correlation"),
+    *("n", "seeds", "used", "planned", "found", "raw_verdict", "verdict"),
+)
+"""What ``metrics.json`` keeps of a claim and of each of its readings."""
+
+
+def _count(rows: list[dict[str, Any]]) -> dict[str, int]:
+    verdicts = [row["verdict"] for row in rows]
+    return {word: verdicts.count(word) for word in VERDICTS}
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: row[name] for name in _NUMBERS if row.get(name) not in (None, [])}
+    if not row.get("trained", True):
+        kept.pop("raw_verdict", None)
+    readings = {name: _numbers(reading) for name, reading in row.get("readings", {}).items()}
+    return kept | ({"readings": readings} if readings else {})
 
 
 def _read_json(path: Path) -> Any:

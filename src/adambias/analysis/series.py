@@ -56,15 +56,37 @@ def effect_table(
     -------
     points : DataFrame
         Oscillation trials with their ``series``; along h every series has both decays in its name,
-        as the side of β₁ = β₂ that it is on decides which way it should go.
+        as the side of β₁ = β₂ that it is on decides which way it should go. ``<name>_within`` is a
+        quantity less what the trial's seed differs by, see :func:`within_seeds`.
     means : DataFrame
-        By ``series`` and ``axis``: n, and the mean of the norm, excess, accuracy and hill with the
-        bounds of Student's t interval, ``<name>_low`` and ``<name>_high``; NaN with one seed.
+        By ``series`` and ``axis``: n, and the mean of the quantities of
+        :data:`adambias.config.figures.QUANTITIES` with the bounds of Student's t interval,
+        ``<name>_low`` and ``<name>_high``, NaN with one seed; the same of ``<name>_within``.
     """
     points = with_series(oscillating(trials, grid), axis)
     if axis == "h":
         points = _with_decays(points)
+    points = within_seeds(points, axis)
     return points, average(points, axis, level)
+
+
+def within_seeds(points: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Add ``<name>_within`` for every quantity: without what whole seeds differ by.
+
+    From each number its seed's mean over the axis is taken away, and the mean of all seeds put in
+    its place. Seeds that lack a value of the axis are NaN: their mean is of something else.
+    """
+    added = {}
+    for name, column in QUANTITIES.items():
+        known = points[column].notna()
+        by_series = points["series"]
+        values = points[axis].where(known).groupby(by_series).transform("nunique")
+        of_seed = [by_series, points["seed"]]
+        whole = points[axis].where(known).groupby(of_seed).transform("nunique") == values
+        kept = points[column].where(whole)
+        mean = kept.groupby(of_seed).transform("mean")
+        added[f"{name}_within"] = kept - mean + kept.groupby(by_series).transform("mean")
+    return points.assign(**added)
 
 
 def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
@@ -77,5 +99,6 @@ def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
 def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
     """Average the quantities of figures over seeds; see :func:`effect_table`."""
     groups = points.groupby(["series", axis], sort=True)
-    means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
+    columns = dict(QUANTITIES) | {f"{name}_within": f"{name}_within" for name in QUANTITIES}
+    means = [band(groups[column], name, level) for name, column in columns.items()]
     return pd.concat([groups.size().rename("n"), *means], axis=1).reset_index()

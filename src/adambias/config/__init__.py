@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adambias.config.analysis import Analyse, Interval, Regimes
+from adambias.config.analysis import Analyse, Regimes
 from adambias.config.claims import ClaimSpec, Verdict
 from adambias.config.datasets import DatasetSpec, Prepare
 from adambias.config.figures import Figures, FigureSpec
@@ -39,7 +39,6 @@ __all__ = [
     "Figures",
     "FlowCase",
     "Grid",
-    "Interval",
     "NetFlow",
     "NetOrder",
     "NetRun",

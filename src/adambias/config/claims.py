@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
 from adambias.config.trial import TRIAL_FIELDS, Trial
 from adambias.core.errors import ABSENT, ConfigError, choose_from
-from adambias.core.validation import Pair, Positive, Range, Validated
+from adambias.core.validation import Fraction, Pair, Positive, Range, Validated
 
 PAPER_RULE = "adam"
 """The optimizer that the claims are about."""
@@ -25,17 +25,23 @@ AXES = tuple(name for name in _NUMBERS if name != "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict(Validated):
-    """The rule that turns an estimate into agrees, disagrees or inconclusive.
+    """The rule that turns an estimate into a verdict.
 
-    A claim is decided if the interval excludes zero and the estimate is at least as large as the
-    smallest effect below, on the claimed side (agrees) or on the other (disagrees).
+    A claim is decided if the interval excludes the value that the claim denies (zero, or one half
+    of a share) and the estimate is at least as far from it as the smallest effect below: on the
+    claimed side it agrees, on the other it disagrees. See ``docs/figures.md``.
 
     Parameters
     ----------
     seeds : int
         Fewest seeds to decide on.
+    first_seed : int
+        First seed that may decide; those below it are for exploring, and have been looked at.
+    missing_share : float
+        Largest share of the trials for which a number may be missing, or be none of what the claim
+        is about, before the claim is not testable.
     norm_effect : float
-        Smallest change of the norm across a grid, as a fraction of its mean excess over the floor.
+        Smallest change of a norm across a grid, in powers of ten.
     accuracy_effect : float
         Smallest change of the test accuracy across a grid, a fraction of the test images.
     share_effect : float
@@ -46,15 +52,21 @@ class Verdict(Validated):
         Smallest rank correlation along a computed, not sampled, set of trajectories.
     """
 
-    seeds: Annotated[int, Range(at_least=2)] = 2
-    norm_effect: Annotated[float, Range(at_least=0)] = 0.05
+    seeds: Annotated[int, Range(at_least=2)] = 5
+    first_seed: Annotated[int, Range(at_least=0)] = 0
+    missing_share: Annotated[float, Fraction] = 0.1
+    norm_effect: Annotated[float, Range(at_least=0)] = 0.02
     accuracy_effect: Annotated[float, Range(at_least=0)] = 0.002
     share_effect: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
     order_tolerance: Annotated[float, Positive] = 0.15
     rank_correlation: Annotated[float, Range(above=0, at_most=1)] = 0.8
 
 
-EFFECTS = tuple(field.name for field in fields(Verdict) if field.name != "seeds")
+EFFECTS = tuple(
+    field.name
+    for field in fields(Verdict)
+    if field.name not in ("seeds", "first_seed", "missing_share")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +78,11 @@ class Statistic:
     function : str
         ``package.module:function`` that reads it off what was found, see
         :mod:`adambias.analysis.claims.judge`.
+    name : str
+        What a reading with it is called in tables and figures.
     measures : str
-        What the number is, and its unit; ``{of}`` and ``{hill_decades}`` are filled in.
+        What the number is, and its unit; ``{of}``, ``{hill_decades}`` and the bounds of the loss,
+        ``{top}`` and ``{bottom}``, are filled in.
     needs : tuple of str
         Fields that a claim with this statistic must give.
     choices : tuple of str
@@ -75,23 +90,28 @@ class Statistic:
     effect : str
         Which smallest effect of :class:`Verdict` counts, unless the claim names one.
     directions : (str, str)
-        What a number above zero is called, and one below.
+        What a number above the null value is called, and one below.
+    share : bool
+        Whether it is a share of the seeds, which claims say is above one half.
     over_epochs : bool
         Whether it is read off the norm's course, which figures then show.
     """
 
     function: str
+    name: str = ""
     measures: str = ""
     needs: tuple[str, ...] = ("grids", "axis")
     choices: tuple[str, ...] = ()
     effect: str = ""
     directions: tuple[str, str] = ("rises", "falls")
+    share: bool = False
     over_epochs: bool = False
 
 
-_OF_EXCESS = "across the grid, as a multiple of its mean excess over p√ε"
 _TRAININGS = "adambias.analysis.claims.trainings"
 _SMALL = "adambias.analysis.claims.small_losses"
+_DECADES = "across the grid, in powers of ten"
+_LOSSES = "while the training loss is between {top:g} and {bottom:g} of its start"
 
 STATISTICS: dict[str, Statistic] = {
     "order": Statistic(
@@ -113,38 +133,70 @@ STATISTICS: dict[str, Statistic] = {
         needs=("axis",),
         effect="rank_correlation",
     ),
-    "peak": Statistic(
-        function=f"{_TRAININGS}:peak",
-        measures=f"change of the highest norm {_OF_EXCESS}",
+    "progress": Statistic(
+        function=f"{_TRAININGS}:progress",
+        name="at equal progress",
+        measures=f"change of the mean norm {_LOSSES}, {_DECADES}",
         effect="norm_effect",
     ),
-    "accuracy": Statistic(
-        function=f"{_TRAININGS}:accuracy",
-        measures="change of the best test accuracy across the grid",
-        effect="accuracy_effect",
+    "relative": Statistic(
+        function=f"{_TRAININGS}:relative",
+        name="relative to the weights",
+        measures=f"change of the mean norm times the weights' two-norm {_LOSSES}, {_DECADES}",
+        effect="norm_effect",
+    ),
+    "peak": Statistic(
+        function=f"{_TRAININGS}:peak",
+        name="the paper's own",
+        measures=f"change of the highest norm after the initial period {_DECADES}",
+        effect="norm_effect",
     ),
     "hill": Statistic(
         function=f"{_TRAININGS}:hill",
-        measures=f"change of the norm at the hill's top {_OF_EXCESS}",
+        name="the paper's own",
+        measures=f"change of the norm at the hill's top {_DECADES}",
         effect="norm_effect",
         over_epochs=True,
     ),
     "share_of_epochs": Statistic(
         function=f"{_TRAININGS}:share_of_epochs",
-        measures="share of epochs with a negative rank correlation, less one half",
+        name="at equal epoch",
+        measures="share of the seeds whose norms are in the claimed order at most epochs",
+        needs=("grids", "axis", "of"),
+        choices=("rises", "falls"),
+        effect="share_effect",
+        directions=("most epochs", "less than half the epochs"),
+        share=True,
+        over_epochs=True,
+    ),
+    "share_of_progress": Statistic(
+        function=f"{_TRAININGS}:share_of_progress",
+        name="at equal progress",
+        measures="share of the seeds whose norms are in the claimed order at most training losses",
+        needs=("grids", "axis", "of"),
+        choices=("rises", "falls"),
         effect="share_effect",
         directions=("most of it", "less than half"),
+        share=True,
         over_epochs=True,
     ),
     "share_with_hill": Statistic(
         function=f"{_TRAININGS}:share_with_hill",
+        name="the paper's own",
         measures=(
-            "share of trials whose norm has a hill of at least {hill_decades:g} powers of ten, "
-            "less one half"
+            "share of the seeds of which most trials have a hill of at least {hill_decades:g} "
+            "powers of ten"
         ),
         needs=("grids",),
         effect="share_effect",
         directions=("a hill in most", "a hill in less than half"),
+        share=True,
+    ),
+    "accuracy": Statistic(
+        function=f"{_TRAININGS}:accuracy",
+        name="late accuracy",
+        measures="change of the mean test accuracy late in the training across the grid",
+        effect="accuracy_effect",
     ),
     "change": Statistic(
         function=f"{_TRAININGS}:change",
@@ -153,6 +205,8 @@ STATISTICS: dict[str, Statistic] = {
     ),
 }
 """Every built-in statistic; one of one's own is named ``package.module:function`` in a claim."""
+NORM_READINGS = ("peak", "share_of_epochs", "relative")
+"""What is read beside the deciding statistic of a claim about norms."""
 
 
 _COMPARISONS = {
@@ -191,6 +245,8 @@ class ClaimSpec(Validated):
         statistic's.
     directions : (str, str), optional
         What a number above zero is called, and one below; by default the statistic's.
+    readings : tuple of str
+        Statistics that are read beside the deciding one; they change no verdict.
     figure : str
         The figure that shows it, to which the report links.
     label : str
@@ -207,14 +263,17 @@ class ClaimSpec(Validated):
     where: str = ""
     effect: str | float = ""
     directions: Annotated[tuple[str, ...] | None, Pair] = None
+    readings: tuple[str, ...] = ()
     figure: str = ""
     label: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if ":" not in self.statistic and self.statistic not in STATISTICS:
-            allowed = f"{choose_from(STATISTICS, self.statistic)}, or package.module:function"
-            raise ConfigError("statistic", self.statistic, allowed)
+        for name in (self.statistic, *self.readings):
+            if ":" not in name and name not in STATISTICS:
+                key = "statistic" if name == self.statistic else "readings"
+                allowed = f"{choose_from(STATISTICS, name)}, or package.module:function"
+                raise ConfigError(key, name, allowed)
         self._refuse_lacking()
         for name, options in {"axis": AXES, "of": self.about.choices}.items():
             value = getattr(self, name)
@@ -241,18 +300,31 @@ class ClaimSpec(Validated):
         own = Statistic(function=self.statistic, needs=("grids",))
         return STATISTICS.get(self.statistic, own)
 
+    def reading(self, statistic: str) -> ClaimSpec:
+        """Return the claim with another statistic, and what belongs to it, in place of its own.
+
+        A share is claimed to be above one half, whichever way the claim says that the norm goes;
+        ``of`` keeps that way.
+        """
+        about = STATISTICS.get(statistic, Statistic(function=statistic))
+        way = "rises" if self.side > 0 else "falls"
+        of, side = (way, 1) if about.share and not self.about.share else (self.of, self.side)
+        return replace(
+            self, statistic=statistic, of=of, side=side, effect="", directions=None, readings=()
+        )
+
     @property
     def words(self) -> tuple[str, str]:
         """What a number above zero is called, and one below."""
         above, below = self.directions or self.about.directions
         return above, below
 
-    def direction(self, value: float) -> str:
-        """Return what a number is called."""
+    def direction(self, value: float, null: float = 0.0) -> str:
+        """Return what a number above or below the null value is called."""
         if not math.isfinite(value):
             return "no data"
         above, below = self.words
-        return above if value > 0 else below if value < 0 else "level"
+        return above if value > null else below if value < null else "level"
 
     def least(self, rule: Verdict) -> float:
         """Return the smallest effect that counts; 0 where the statistic has none."""
@@ -322,35 +394,56 @@ def _fan(figure: int, axis: str, side: Literal[1, -1], words: str, where: str = 
     )
 
 
-def _trend(figure: int, axis: str, statistic: str, side: Literal[1, -1]) -> ClaimSpec:
-    """Return a claim of figure 4 or 5."""
-    label, of = {
-        "peak": ("norm", "perturbed one-norm of the gradient"),
-        "accuracy": ("accuracy", "test accuracy"),
-    }[statistic]
+def _norm(axis: str, side: Literal[1, -1], figure: str, **fields: Any) -> ClaimSpec:
+    """Return a claim about a norm: decided at equal progress, the other readings beside."""
+    common = {"grids": (axis,), "statistic": "progress", "readings": NORM_READINGS}
+    return ClaimSpec(**{**common, **fields}, axis=axis, side=side, figure=figure)
+
+
+def _trend(figure: int, axis: str, side: Literal[1, -1]) -> ClaimSpec:
+    """Return the claim of figure 4 or 5 about the norm."""
+    word = "raises" if side > 0 else "lowers"
+    return _norm(
+        *(axis, side, f"fig{figure}"),
+        source=f"figure {figure}, section 6",
+        sentence=f"Raising {axis} {word} the perturbed one-norm of the gradient.",
+        label="norm",
+    )
+
+
+def _accuracy(figure: int, axis: str, side: Literal[1, -1]) -> ClaimSpec:
+    """Return the claim of figure 4 or 5 about the accuracy."""
     return ClaimSpec(
         source=f"figure {figure}, section 6",
-        sentence=f"Raising {axis} {'raises' if side > 0 else 'lowers'} the {of}.",
+        sentence=f"Raising {axis} {'raises' if side > 0 else 'lowers'} the test accuracy.",
         grids=(axis,),
         axis=axis,
-        statistic=statistic,
+        statistic="accuracy",
         side=side,
         figure=f"fig{figure}",
-        label=label,
+        label="accuracy",
+    )
+
+
+def _hills(axis: str, side: Literal[1, -1], words: str) -> ClaimSpec:
+    """Return a claim of figure 6 about how high the hills are."""
+    return _norm(
+        *(axis, side, "fig6"),
+        source="figure 6, section 6",
+        sentence=f"The hills of the norm are higher with {words}.",
+        grids=(f"hills_{axis}",),
+        readings=("hill", *NORM_READINGS[1:]),
+        label=f"hills over {'β₂' if axis == 'beta2' else 'β₁'}",
     )
 
 
 def _step_size(where: str, side: Literal[1, -1]) -> ClaimSpec:
     word = "raises" if side > 0 else "lowers"
-    return ClaimSpec(
+    return _norm(
+        *("h", side, "h"),
         source="equation 2.5, on networks",
-        sentence=f"At equal time, a larger h {word} the norm where {where}.",
-        grids=("h",),
-        axis="h",
-        statistic="peak",
-        side=side,
+        sentence=f"A larger h {word} the norm where {where}.",
         where=where,
-        figure="h",
         label=where.replace("beta1", "β₁").replace("beta2", "β₂"),
     )
 
@@ -380,38 +473,22 @@ CLAIMS: dict[str, ClaimSpec] = {
     "fig2_beta2": _fan(2, "beta2", 1, "Raising beta2 leads away from"),
     "fig3_above": _fan(3, "h", -1, "With beta1 > beta2, raising h leads to", "beta1 > beta2"),
     "fig3_below": _fan(3, "h", 1, "With beta2 > beta1, raising h leads away from", "beta1 ≤ beta2"),
-    "fig4_norm": _trend(4, "beta2", "peak", 1),
-    "fig4_accuracy": _trend(4, "beta2", "accuracy", -1),
-    "fig5_norm": _trend(5, "beta1", "peak", -1),
-    "fig5_accuracy": _trend(5, "beta1", "accuracy", 1),
-    "fig6_hills_beta2": ClaimSpec(
-        source="figure 6, section 6",
-        sentence="The hills of the norm are higher with larger beta2.",
-        grids=("hills_beta2",),
-        axis="beta2",
-        statistic="hill",
-        side=1,
-        figure="fig6",
-        label="hills over β₂",
-    ),
-    "fig6_hills_beta1": ClaimSpec(
-        source="figure 6, section 6",
-        sentence="The hills of the norm are higher with smaller beta1.",
-        grids=("hills_beta1",),
-        axis="beta1",
-        statistic="hill",
-        side=-1,
-        figure="fig6",
-        label="hills over β₁",
-    ),
+    "fig4_norm": _trend(4, "beta2", 1),
+    "fig4_accuracy": _accuracy(4, "beta2", -1),
+    "fig5_norm": _trend(5, "beta1", -1),
+    "fig5_accuracy": _accuracy(5, "beta1", 1),
+    "fig6_hills_beta2": _hills("beta2", 1, "larger beta2"),
+    "fig6_hills_beta1": _hills("beta1", -1, "smaller beta1"),
     "fig6_most_of_training": ClaimSpec(
         source="figure 6, section 6",
         sentence="Throughout most of the training, the larger beta1, the smaller the norm.",
         grids=("hills_beta1",),
         axis="beta1",
-        statistic="share_of_epochs",
+        statistic="share_of_progress",
+        of="falls",
+        readings=("share_of_epochs",),
         figure="fig6",
-        label="share of the training at which a larger β₁ has the smaller norm",
+        label="most of the training",
     ),
     "fig6_shape": ClaimSpec(
         source="figure 6, section 6",

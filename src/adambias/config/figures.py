@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from adambias.core.errors import ABSENT, ConfigError
-from adambias.core.validation import NotEmpty, Range, Validated, is_name
+from adambias.core.validation import NotEmpty, Validated, is_name
 
 QUANTITIES = {
-    "norm": "peak_perturbed_one_norm",
-    "excess": "excess",
-    "accuracy": "best_test_accuracy",
-    "hill": "hill_norm",
+    "progress": "progress_log10_excess",
+    "peak": "peak_log10_excess",
+    "hill": "hill_log10_excess",
+    "accuracy": "late_test_accuracy",
 }
 """What ``means.parquet`` has the means of, and the column of ``trials.parquet`` that it is in."""
 
@@ -46,13 +46,12 @@ class FigureSpec(Validated):
 ANALYSED = (
     *("histories.parquet", "trials.parquet", "curves.parquet", "metrics.json", "claims.json"),
     *("points.parquet", "means.parquet", "hill_curves.parquet", "hill_means.parquet"),
-    "correlations.parquet",
+    *("level_means.parquet", "correlations.parquet"),
 )
 """Tables of the stage ``analyse``; ``docs/figures.md`` says what is in each."""
 _LAW = ("bilinear.json", "bilinear.parquet")
-_TRIALS = ("trials.parquet", "metrics.json")
-_MEANS = (*_TRIALS, "points.parquet", "means.parquet")
-_HILLS = (*_MEANS, "hill_curves.parquet", "hill_means.parquet")
+_MEANS = ("trials.parquet", "claims.json", "points.parquet", "means.parquet")
+_HILLS = (*_MEANS, "hill_curves.parquet", "hill_means.parquet", "level_means.parquet")
 
 
 def _built_in(
@@ -69,9 +68,9 @@ FIGURES: dict[str, FigureSpec] = {
     "fig5": _built_in("fig5", *_MEANS, grids=("beta1",), always=True),
     "fig6": _built_in("fig6", *_HILLS, grids=("hills_beta2", "hills_beta1"), always=True),
     "h": _built_in("h", *_MEANS, grids=("h",)),
-    "regime_map": _built_in("regime_map", *_TRIALS, grids=("regimes",)),
-    "loss_curves": _built_in("loss_curves", *_TRIALS, "curves.parquet"),
-    "norm_accuracy": _built_in("norm_accuracy", *_TRIALS, "correlations.parquet"),
+    "regime_map": _built_in("regime_map", "trials.parquet", grids=("regimes",)),
+    "loss_curves": _built_in("loss_curves", "trials.parquet", "curves.parquet"),
+    "norm_accuracy": _built_in("norm_accuracy", *_MEANS, "correlations.parquet"),
     "network_correction": _built_in("network_correction", "network_correction.parquet"),
     "order": _built_in("order", *_LAW),
     "atlas": _built_in("atlas", *_LAW),
@@ -94,15 +93,12 @@ class Figures(Validated):
         Files of each figure; PDF is sized for a two-column paper, the others for a screen.
     narrow : bool
         Also draw each figure for a telephone, with its panels below each other.
-    floor_share : float
-        Share of p√ε in the mean norm from which the excess over it gets a panel of its own.
     own : dict of FigureSpec
         Figures of one's own by their names, drawn after the built-in ones.
     """
 
     formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], NotEmpty] = ("png", "svg", "pdf")
     narrow: bool = True
-    floor_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.5
     own: dict[str, FigureSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import synthetic
 
 from adambias.analysis import run as analysis
 from adambias.config import Analyse, load_params
@@ -49,8 +51,14 @@ def scale_with(folder: Path, claims: str) -> Path:
     return folder / "params.yaml"
 
 
+def settings_with(folder: Path, claims: str) -> Analyse:
+    """Return those claims with the rule that the made-up results were judged by."""
+    own = load_params(scale_with(folder, claims)).scale.analyse.claims
+    return dataclasses.replace(synthetic.SETTINGS, claims=own)
+
+
 def test_it_is_judged_after_the_papers_and_linked_to_its_figure(results, pictures, tmp_path):
-    settings = load_params(scale_with(tmp_path, OWN)).scale.analyse
+    settings = settings_with(tmp_path, OWN)
     metrics = analysis.run(settings, results / "sweeps", tmp_path, scale="made-up")
     claims = {row["key"]: row for row in json.loads((tmp_path / "claims.json").read_text())}
 
@@ -58,8 +66,8 @@ def test_it_is_judged_after_the_papers_and_linked_to_its_figure(results, picture
     mine, loss = claims["small_h"], claims["loss"]
     assert mine["source"] == "a note of mine"
     assert (mine["claimed"], mine["planned"], mine["verdict"]) == ("rises", 9, "inconclusive")
-    assert mine["reason"] == "1 usable of at least 2 seeds"
-    assert (loss["claimed"], loss["n"]) == ("lower", 3)
+    assert mine["reason"] == "1 usable of at least 5 seeds"
+    assert (loss["claimed"], loss["n"]) == ("lower", 8)
     assert loss["statistic"] == "change of final_train_loss across the grid"
     assert metrics["claims"]["loss"]["verdict"] == loss["verdict"]
 
@@ -70,7 +78,7 @@ def test_it_is_judged_after_the_papers_and_linked_to_its_figure(results, picture
 
 
 def test_the_papers_claims_are_the_same_beside_it(results, tmp_path):
-    settings = load_params(scale_with(tmp_path, OWN)).scale.analyse
+    settings = settings_with(tmp_path, OWN)
     analysis.run(settings, results / "sweeps", tmp_path, scale="made-up")
     papers = json.loads((results / "claims.json").read_text())
 
@@ -111,7 +119,7 @@ def test_a_claim_of_several_grids_compares_within_each(results, tmp_path):
     metrics = analysis.run(both, results / "sweeps", tmp_path, scale="made-up")
 
     found = metrics["claims"]["mine"]
-    assert (found["used"], found["planned"], found["verdict"]) == (21, 21, "agrees")
+    assert (found["used"], found["planned"], found["verdict"]) == (56, 56, "agrees")
 
 
 def test_a_statistic_of_ones_own_is_a_function(results, tmp_path, monkeypatch):
@@ -120,7 +128,7 @@ def test_a_statistic_of_ones_own_is_a_function(results, tmp_path, monkeypatch):
         "from adambias.analysis.trends import mean_over_seeds\n"
         "def spikes(findings, claim):\n"
         "    per_seed = findings.usable(claim).groupby('seed')['spikes'].mean() + 1\n"
-        "    found = mean_over_seeds(per_seed, findings.settings.interval)\n"
+        "    found = mean_over_seeds(per_seed, findings.settings.level)\n"
         "    return over_seeds(findings, claim, found, statistic='spikes, and one')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

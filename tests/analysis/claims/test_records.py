@@ -31,7 +31,8 @@ def test_every_statistic_is_a_function_and_needs_fields_of_a_claim(name):
 
     assert callable(getattr(importlib.import_module(module), function))
     assert set(STATISTICS[name].needs) <= {field.name for field in fields(ClaimSpec)}
-    assert name in {claim.statistic for claim in CLAIMS.values()} | {"change"}
+    read = {n for claim in CLAIMS.values() for n in (claim.statistic, *claim.readings)}
+    assert name in read | {"change"}
 
 
 def test_the_claims_of_a_figure_have_names_for_its_caption():

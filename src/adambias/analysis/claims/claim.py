@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from adambias.analysis.trends import Estimate, VerdictWord
@@ -29,7 +29,10 @@ class Reading:
         Trials that the grids have for it; None where there are none.
     claimed, found : str
         The direction that is claimed and the one found, in a word or two.
-    verdict : {"agrees", "disagrees", "inconclusive"}
+    detail : str
+        What else there is to say of the number.
+    verdict : {"agrees", "disagrees", "inconclusive", "not testable"}
+        Of this number alone.
     reason : str
         Which part of the rule gave the verdict.
     """
@@ -41,8 +44,23 @@ class Reading:
     planned: int | None = None
     claimed: str
     found: str
+    detail: str = ""
     verdict: VerdictWord
     reason: str
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The estimate's numbers."""
+        numbers = {field.name: getattr(self.estimate, field.name) for field in _NUMBERS}
+        return numbers if self.planned is not None else numbers | {"used": None}
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the reading as plain values, None for a number that is absent."""
+        words = {name: value for name, value in vars(self).items() if name != "estimate"}
+        return {name: plain(value) for name, value in (words | self.numbers).items()}
+
+
+_NUMBERS = dataclasses.fields(Estimate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,69 +71,59 @@ class Claim:
     ----------
     key : str
         Short name, the key in ``metrics.json``.
-    source : str
-        Where the paper says it.
-    sentence : str
-        What it says.
-    claimed : str
-        The direction that the source claims, in a word or two.
-    statistic : str
-        What ``value`` is, and its unit.
-    value, low, high : float
-        The estimate and its interval; NaN where there is none.
-    interval : str
-        What the interval is.
-    n : int
-        Number of independent observations, which are ``of``.
-    of : str
-        ``seeds``, or what else was counted.
-    used, planned : int or None
-        Trials behind the estimate, and trials that the grid has for it; None where there are none.
-    rank_correlation : float
-        Mean rank correlation within seeds, where the claim is of a trend.
-    found : str
-        The direction found, in a word or two.
-    verdict : {"agrees", "disagrees", "inconclusive"}
+    spec : ClaimSpec
+        Its record.
+    reading : Reading
+        What its statistic says, which decides.
+    beside : dict of Reading
+        Its other readings, by the names of their statistics.
+    p_corrected : float
+        The deciding number's p-value after Holm's procedure over all claims about trainings; NaN
+        for a claim about the law.
+    verdict : {"agrees", "disagrees", "inconclusive", "not testable"}
+        That of the deciding reading, after the correction.
     reason : str
         Which part of the rule gave the verdict.
     """
 
     key: str
-    source: str
-    sentence: str
-    claimed: str
-    statistic: str
-    value: float
-    low: float
-    high: float
-    interval: str
-    n: int
-    of: str = "seeds"
-    used: int | None = None
-    planned: int | None = None
-    rank_correlation: float = math.nan
-    found: str
+    spec: ClaimSpec
+    reading: Reading
+    beside: dict[str, Reading] = field(default_factory=dict)
+    p_corrected: float = math.nan
     verdict: VerdictWord
     reason: str
-
-    @classmethod
-    def of_reading(cls, key: str, spec: ClaimSpec, reading: Reading) -> Claim:
-        """Put a claim's record and what was read about it together."""
-        words = {name: value for name, value in vars(reading).items() if name != "estimate"}
-        numbers = vars(reading.estimate)
-        if reading.planned is None:
-            numbers = numbers | {"used": None}
-        return cls(key=key, source=spec.source, sentence=spec.sentence, **words, **numbers)
 
     def as_row(self) -> dict[str, Any]:
         """Return the claim as plain values, None for a number that is absent.
 
-        Numbers are rounded to eight digits, which read and compare better.
+        The deciding reading's values stand beside the claim's own; its verdict is
+        ``raw_verdict``. Numbers are rounded to eight digits, which read and compare better.
         """
-        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        spec, read = self.spec, self.reading.as_row()
+        return {
+            "key": self.key,
+            "source": spec.source,
+            "sentence": spec.sentence,
+            "trained": bool(spec.grids),
+            "decided_by": spec.statistic,
+            "name": spec.about.name,
+            **read,
+            "raw_verdict": self.reading.verdict,
+            "p_corrected": plain(self.p_corrected),
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "readings": {
+                name: {"name": spec.reading(name).about.name, **reading.as_row()}
+                for name, reading in self.beside.items()
+            },
+        }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: numbers with eight digits, None for one that is absent."""
+    if isinstance(value, tuple):
+        return list(value)
     if not isinstance(value, float):
         return value
     return float(f"{value:.8g}") if math.isfinite(value) else None

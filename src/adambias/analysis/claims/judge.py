@@ -6,10 +6,12 @@ A statistic is a function ``(findings, claim) -> Reading``, found by the name th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from adambias.analysis.claims.claim import Claim, Reading
 from adambias.analysis.claims.findings import Findings
+from adambias.analysis.trends import corrected
 from adambias.config import ClaimSpec
 from adambias.core.errors import ConfigError
 from adambias.core.registry import Registry
@@ -23,6 +25,10 @@ def judge(
 ) -> list[Claim]:
     """Return every claim judged, in the order of their records.
 
+    The claims about trainings are one family: the verdict of each is kept as it is alone, and
+    stands only if it does after Holm's procedure over all of them. Claims without a trial, as of a
+    grid that a scale does not have, are no part of it.
+
     Parameters
     ----------
     findings : Findings
@@ -33,11 +39,40 @@ def judge(
         Judge the claims about the law on small models too, not those about trainings alone.
     """
     claims = findings.settings.all_claims if claims is None else claims
+    judged = {key: spec for key, spec in claims.items() if law or spec.grids}
+    readings = {key: _read(key, spec, findings) for key, spec in judged.items()}
+    family = [key for key, spec in judged.items() if spec.grids and readings[key].planned]
+    p_values = corrected([_p_value(readings[key]) for key in family])
+    after = dict(zip(family, p_values, strict=True))
     return [
-        Claim.of_reading(key, spec, _read(key, spec, findings))
-        for key, spec in claims.items()
-        if law or spec.grids
+        _decided(key, spec, findings, readings[key], after.get(key, math.nan))
+        for key, spec in judged.items()
     ]
+
+
+def _p_value(reading: Reading) -> float:
+    """Return a reading's p-value; 1 where the claim cannot be decided whatever it is."""
+    undecidable = reading.verdict == "not testable" or not math.isfinite(reading.estimate.p)
+    return 1.0 if undecidable else reading.estimate.p
+
+
+def _decided(
+    key: str, spec: ClaimSpec, findings: Findings, reading: Reading, after: float
+) -> Claim:
+    """Return the claim with its other readings, and the verdict that stands after correction."""
+    verdict, reason = reading.verdict, reading.reason
+    if verdict in ("agrees", "disagrees") and after > 1 - findings.settings.level:
+        reason = f"{verdict} alone, but not among all claims (Holm's p = {after:.2g})"
+        verdict = "inconclusive"
+    return Claim(
+        key=key,
+        spec=spec,
+        reading=reading,
+        beside={name: _read(key, spec.reading(name), findings) for name in spec.readings},
+        p_corrected=after,
+        verdict=verdict,
+        reason=reason,
+    )
 
 
 def _read(key: str, spec: ClaimSpec, findings: Findings) -> Reading:

@@ -1,6 +1,8 @@
 """Statistics of trainings: each takes one number per seed from the grids that a claim is about.
 
-A seed is one observation; a verdict needs the interval over seeds to exclude zero.
+A seed is one observation; a verdict needs the interval over seeds to exclude the null value. Where
+the number cannot be what the claim is about, the claim is not testable: a norm that only falls has
+its highest value at the edge of the period looked at, and says how fast the training went.
 """
 
 from __future__ import annotations
@@ -13,31 +15,100 @@ import pandas as pd
 
 from adambias.analysis.claims.claim import Reading
 from adambias.analysis.claims.findings import Findings
+from adambias.analysis.curves import log_curves
+from adambias.analysis.progress import level_table
 from adambias.analysis.trends import (
     Estimate,
     decide,
-    mean_over_seeds,
     position,
     rank_correlation,
+    share_of_seeds,
     trend,
 )
 from adambias.config import ClaimSpec
 from adambias.core.errors import ConfigError
 
+_LEVELS_OF_A_TRAINING = 20
+"""Losses of equal ratio at which a whole training is looked at."""
+
+
+def progress(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the change of the norm along the axis while the loss goes through the window."""
+    return _at_progress(findings, claim, "progress_log10_excess")
+
+
+def relative(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the same of the norm times the weights' norm.
+
+    Weights in front of a normalisation can be scaled without changing the loss, and their gradient
+    scales the other way; the product does not. It is the gradient for a relative change.
+    """
+    usable = findings.usable(claim)
+    if len(usable) and usable["progress_log10_relative"].isna().all():
+        none = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
+        reason = "the norm of the weights was not measured (measures: [weight_norm])"
+        return over_seeds(findings, claim, none, untestable=reason)
+    return _at_progress(findings, claim, "progress_log10_relative")
+
+
+def _at_progress(findings: Findings, claim: ClaimSpec, column: str) -> Reading:
+    usable = findings.usable(claim)
+    lacking = usable[column].isna()
+    reason = _too_many(findings, usable, lacking, "do not go through the losses compared")
+    return over_seeds(findings, claim, _change(findings, claim, usable, column), untestable=reason)
+
 
 def peak(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read the change of the highest norm along the axis, over its mean excess."""
-    points = findings.usable(claim)
-    return over_seeds(findings, claim, _relative_change(findings, claim, points, _PEAK))
+    """Read the change of the log of the highest norm's excess, after the initial period."""
+    usable = findings.usable(claim)
+    at_edge = usable["peak_at_edge"].astype(bool)
+    words = "have their highest norm where the initial period ends: it was falling there"
+    return over_seeds(
+        findings,
+        claim,
+        _change(findings, claim, usable, "peak_log10_excess"),
+        untestable=_too_many(findings, usable, at_edge, words),
+    )
 
 
-_PEAK, _HILL = "peak_perturbed_one_norm", "hill_norm"
+def hill(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the change of the log of the excess at the hill's top, where there is one."""
+    usable = findings.usable(claim)
+    return over_seeds(
+        findings,
+        claim,
+        _change(findings, claim, usable, "hill_log10_excess"),
+        untestable=_too_many(findings, usable, ~usable["has_hill"].astype(bool), "have no hill"),
+    )
+
+
+def _too_many(findings: Findings, usable: pd.DataFrame, bad: pd.Series, words: str) -> str:
+    """Say so if more trials than may be lack what the claim is about."""
+    most = findings.settings.verdict.missing_share
+    once = bad.groupby(usable["trial"]).first()
+    if not len(once) or once.mean() <= most:
+        return ""
+    return f"{int(once.sum())} of {len(once)} trials {words}"
 
 
 def accuracy(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read the change of the best test accuracy along the axis."""
-    points = findings.usable(claim)
-    return over_seeds(findings, claim, _change(findings, claim, points, "best_test_accuracy"))
+    """Read the change of the late test accuracy, with the sampling error of the test set.
+
+    All trials share the test images, so that their error does not average out over seeds. It is
+    taken as if the images that two trainings get right were independent, which is more than it is:
+    trainings that err on the same images differ by less.
+    """
+    usable = findings.usable(claim)
+    units = findings.settings.test_units
+    unknown = sorted(set(usable["dataset"]) - set(units))
+    reason = ""
+    if unknown:
+        reason = f"analyse.test_units lacks {', '.join(unknown)}: its number of independent images"
+    share = usable["late_test_accuracy"]
+    of_dataset = usable["dataset"].map(units).astype(float)
+    points = usable.assign(variance=(share * (1 - share) / of_dataset).fillna(0.0))
+    found = _change(findings, claim, points, "late_test_accuracy")
+    return over_seeds(findings, claim, found, untestable=reason)
 
 
 def change(findings: Findings, claim: ClaimSpec) -> Reading:
@@ -49,68 +120,86 @@ def change(findings: Findings, claim: ClaimSpec) -> Reading:
     return over_seeds(findings, claim, _change(findings, claim, points, claim.of))
 
 
-def hill(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read the change of the norm at the hill's top, over its mean excess, where there is one."""
-    usable = findings.usable(claim)
-    points = usable[usable["has_hill"]]
-    reading = over_seeds(findings, claim, _relative_change(findings, claim, points, _HILL))
-    if points.empty and len(usable):
-        reason = f"none of {len(usable)} trials has a hill"
-        return dataclasses.replace(reading, found="no hill", reason=reason)
-    return reading
-
-
 def share_of_epochs(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read at which share of the epochs the norm falls along the axis, seed by seed."""
-    points = findings.usable(claim)
-    columns = ["trial", "grid", "seed", "series", claim.axis]
-    curves = findings.curves.merge(points[columns], on=["trial", "grid"])
-    groups = curves.groupby(["seed", "series"])
-    rows = [(seed, _share_falling(group, claim.axis)) for (seed, _), group in groups]
-    shares = pd.DataFrame(rows, columns=["seed", "share"]).groupby("seed")["share"].mean()
-    found = _share_over_half(findings, shares)
-    return over_seeds(findings, claim, dataclasses.replace(found, used=curves["trial"].nunique()))
+    """Read of how many seeds the norms are in the claimed order at most epochs."""
+    usable = findings.usable(claim)
+    return _ordered_at_most(findings, claim, usable, _curves(findings, claim, usable), "epoch")
 
 
-def _share_falling(curves: pd.DataFrame, axis: str) -> float:
-    wide = curves.pivot_table(index="epoch", columns=axis, values="perturbed_one_norm")
-    wide = wide.dropna()
+def share_of_progress(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read of how many seeds they are at most losses, from the start to the lowest in common."""
+    usable = findings.usable(claim)
+    curves = _curves(findings, claim, usable)
+    pieces = [
+        level_table(piece, usable, claim.axis, _LEVELS_OF_A_TRAINING)
+        for _, piece in curves.groupby(["seed", "series"])
+    ]
+    filled = [piece for piece in pieces if len(piece)]
+    table = pd.concat(filled) if filled else curves.assign(level=math.nan)
+    return _ordered_at_most(findings, claim, usable, table, "level")
+
+
+def _curves(findings: Findings, claim: ClaimSpec, usable: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of the usable trials, those of several grids once each."""
+    curves = findings.curves[findings.curves["grid"].isin(claim.grids)]
+    return log_curves(curves, usable.drop_duplicates("trial"), claim.axis)
+
+
+def _ordered_at_most(
+    findings: Findings, claim: ClaimSpec, usable: pd.DataFrame, curves: pd.DataFrame, along: str
+) -> Reading:
+    """Read of how many seeds the norms are in the claimed order at most places of a course."""
+    settings = findings.settings
+    floor = usable["norm_floor"].mean()
+    least = math.log10(max(settings.floor_fraction * floor, 1e-300)) if len(usable) else 0.0
+    sign = 1 if claim.of == "rises" else -1
+    rows = [
+        (seed, _share_ordered(part, claim.axis, along, sign, least))
+        for (seed, _), part in curves.groupby(["seed", "series"])
+    ]
+    table = pd.DataFrame(rows, columns=["seed", "share"]).dropna()
+    shares = table.groupby("seed")["share"].mean()
+    found = share_of_seeds(shares > 0.5, settings.level)
+    found = dataclasses.replace(found, used=usable["trial"].nunique() if len(shares) else 0)
+    of = "epochs" if along == "epoch" else "losses"
+    detail = f"on average at {shares.mean():.0%} of the {of}" if len(shares) else ""
+    return over_seeds(findings, claim, found, detail=detail)
+
+
+def _share_ordered(curves: pd.DataFrame, axis: str, along: str, sign: int, least: float) -> float:
+    """Return at which share of the places where there is an excess the norms are in order."""
+    wide = curves.pivot_table(index=along, columns=axis, values="log10_excess").dropna()
+    wide = wide[wide.mean(axis=1) > least]
     if wide.shape[1] < 2 or wide.empty:
         return math.nan
     values = wide.columns.to_numpy(dtype=float)
-    return float(np.mean([rank_correlation(values, row) < 0 for row in wide.to_numpy()]))
+    return float(np.mean([sign * rank_correlation(values, row) > 0 for row in wide.to_numpy()]))
 
 
 def share_with_hill(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read in which share of the trials the norm falls, rises to a hill, and falls again."""
+    """Read of how many seeds most trainings' norms fall, rise to a hill, and fall again."""
     points = findings.usable(claim)
     points = points.drop_duplicates("trial").dropna(subset=["hill_rise", "hill_fall"])
-    found = _share_over_half(findings, points.groupby("seed")["has_hill"].mean())
-    return over_seeds(findings, claim, dataclasses.replace(found, used=len(points)))
-
-
-def _share_over_half(findings: Findings, shares: pd.Series) -> Estimate:
-    """Average a share over seeds, less one half; t knows no bounds of a share, so cut it there."""
-    found = mean_over_seeds(shares - 0.5, findings.settings.interval)
-    low, high = np.clip([found.low, found.high], -0.5, 0.5)
-    return dataclasses.replace(found, low=float(low), high=float(high))
+    shares = points.groupby("seed")["has_hill"].mean()
+    found = share_of_seeds(shares > 0.5, findings.settings.level)
+    detail = f"{int(points['has_hill'].sum())} of {len(points)} trials have a hill"
+    found = dataclasses.replace(found, used=len(points))
+    return over_seeds(findings, claim, found, detail=detail if len(points) else "")
 
 
 def _change(findings: Findings, claim: ClaimSpec, points: pd.DataFrame, column: str) -> Estimate:
     placed = points.assign(x=position(claim.axis, points[claim.axis]))
-    return trend(placed, "x", column, findings.settings.interval)
-
-
-def _relative_change(
-    findings: Findings, claim: ClaimSpec, points: pd.DataFrame, column: str
-) -> Estimate:
-    """Return the change of a norm in units of its mean excess over p√ε."""
-    excess = (points[column] - points["norm_floor"]).mean() if len(points) else math.nan
-    return _change(findings, claim, points, column).scaled(1 / excess)
+    return trend(placed, "x", column, findings.settings.level)
 
 
 def over_seeds(
-    findings: Findings, claim: ClaimSpec, found: Estimate, *, statistic: str = ""
+    findings: Findings,
+    claim: ClaimSpec,
+    found: Estimate,
+    *,
+    statistic: str = "",
+    detail: str = "",
+    untestable: str = "",
 ) -> Reading:
     """Put an estimate over seeds into words, with the verdict of the rule.
 
@@ -121,25 +210,32 @@ def over_seeds(
     claim : ClaimSpec
         The claim that it decides.
     found : Estimate
-        The number, above zero for the first of the claim's ``directions``.
+        The number, above its null value for the first of the claim's ``directions``.
     statistic : str
         What the number is; by default the words of the claim's statistic.
+    detail : str
+        What else there is to say of it.
+    untestable : str
+        Why the number cannot be what the claim is about, if so.
     """
     settings = findings.settings
+    rule = settings.verdict
     verdict, reason = decide(
-        found,
-        side=claim.side,
-        least=claim.least(settings.verdict),
-        seeds=settings.verdict.seeds,
+        found, rule, side=claim.side, least=claim.least(rule), untestable=untestable
     )
-    measures = statistic or claim.about.measures
+    bottom, top = settings.loss_window
+    measures = (statistic or claim.about.measures).format(
+        of=claim.of, hill_decades=settings.hill_decades, top=top, bottom=bottom
+    )
+    kind = "exact (Clopper and Pearson)" if found.null else "Student's t"
     return Reading(
         estimate=found,
-        statistic=measures.format(of=claim.of, hill_decades=settings.hill_decades),
-        interval=f"{settings.interval.level:.0%}, bootstrap over seeds and t, the wider",
+        statistic=measures,
+        interval=f"{settings.level:.0%}, {kind}, over seeds",
         planned=findings.planned(claim),
-        claimed=claim.direction(claim.side),
-        found=claim.direction(found.value),
+        claimed=claim.direction(found.null + claim.side, found.null),
+        found=claim.direction(found.value, found.null),
+        detail=detail,
         verdict=verdict,
         reason=reason,
     )
