@@ -79,4 +79,4 @@ def test_without_oscillation_trials_the_tables_are_empty_and_have_their_columns(
         table = pd.read_parquet(tmp_path / name)
         assert table.empty
         assert len(table.columns) >= 5
-    assert json.loads((tmp_path / "metrics.json").read_text())["trials"]["divergence"] == 6
+    assert json.loads((tmp_path / "metrics.json").read_text())["trials"]["divergence"] == 16

@@ -53,7 +53,7 @@ def test_the_interval_and_p_are_students():
 
 
 def test_an_error_that_seeds_share_does_not_average_out():
-    """Welch's interval, checked against SciPy's test of two samples, one of them the shared error."""
+    """Welch's interval, against SciPy's test of two samples, one of them the shared error."""
     rng = np.random.default_rng(0)
     sample, other = rng.normal(1.0, 0.3, size=6), rng.normal(0.0, 0.5, size=2_000)
     other -= other.mean()

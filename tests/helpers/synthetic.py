@@ -58,9 +58,18 @@ def history(
         loss = 2.3 * np.exp(6 * time)
     hill = np.exp(-(((time - 0.45) / 0.12) ** 2))
     norm = FLOOR + top * (hill + 1.5 * np.exp(-time / 0.06)) + 0.01
-    seen = (n % eval_every == 0) | (n == epochs - 1)
+    return history_of(n, loss, norm - FLOOR, accuracy, eval_every)
+
+
+def history_of(
+    n: np.ndarray, loss: np.ndarray, excess: np.ndarray, accuracy: float, eval_every: int
+) -> dict[str, np.ndarray]:
+    """Return one training's columns from its loss and the norm's excess over the floor."""
+    time = n / len(n)
+    seen = (n % eval_every == 0) | (n == len(n) - 1)
     test = np.where(seen, accuracy * (1 - np.exp(-9 * time)), np.nan)
     test[-1] = accuracy
+    norm = FLOOR + excess
     return {
         "epoch": n,
         "train_loss": loss,
@@ -68,10 +77,10 @@ def history(
         "test_loss": np.where(seen, loss * 1.3, np.nan),
         "test_accuracy": test,
         "perturbed_one_norm": norm,
-        "one_norm": norm - FLOOR,
+        "one_norm": excess,
         "two_norm": norm / 90,
         "max_norm": norm / 900,
-        "mean_abs_grad": (norm - FLOOR) / PARAMETERS,
+        "mean_abs_grad": excess / PARAMETERS,
         "seconds": 0.05 * n,
     }
 

@@ -29,7 +29,7 @@ def write_plots(drawn: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """
     for axis in ("beta2", "beta1", "h"):
         means = _of(drawn["means.parquet"], axis, axis)
-        left_out = [name for name in means if any(word in name for word in _NOT_PLOTTED)]
+        left_out = [name for name in map(str, means) if any(w in name for w in _NOT_PLOTTED)]
         _write_csv(means.drop(columns=left_out), folder / f"norm_{axis}.csv")
     for axis in ("beta2", "beta1"):
         means = _of(drawn["hill_means.parquet"], f"hills_{axis}", axis)

@@ -8,18 +8,20 @@ if a training is slowed down or sped up, anywhere in its course.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 
-def levels(low: float, high: float, number: int) -> NDArray[np.float64]:
-    """Return the edges of the levels of the loss, from ``high`` down to ``low``.
+def levels(ends: Sequence[float], number: int) -> NDArray[np.float64]:
+    """Return the edges of the levels of the loss, from the larger end down to the smaller.
 
     Parameters
     ----------
-    low, high : float
-        Ends of the range, fractions of the loss at the start.
+    ends : (float, float)
+        Ends of the range, fractions of the loss at the start, the smaller first.
     number : int
         Number of levels.
 
@@ -27,6 +29,7 @@ def levels(low: float, high: float, number: int) -> NDArray[np.float64]:
     -------
     array, shape (number + 1,)
     """
+    low, high = ends
     return np.geomspace(high, low, number + 1)
 
 
@@ -88,19 +91,18 @@ def level_table(curves: pd.DataFrame, trials: pd.DataFrame, axis: str, number: i
     """
     starts = trials.drop_duplicates("trial").set_index("trial")["start_train_loss"]
     names = ["trial", "series", "seed", axis]
-    parts = {
-        key: (part["train_loss"].to_numpy(dtype=float) / starts[key[0]], part["log10_excess"])
-        for key, part in curves.groupby(names, sort=True, observed=True)
-    }
-    lowest = max((np.nanmin(loss) for loss, _ in parts.values()), default=1.0)
+    known = curves.assign(fraction=curves["train_loss"] / curves["trial"].map(starts).astype(float))
+    lowest = known.groupby(names, observed=True)["fraction"].min().max()
+    columns = [*names, "level", "log10_excess"]
     if not 0 < lowest < 1:
-        return pd.DataFrame(columns=[*names, "level", "log10_excess"])
-    edges = levels(lowest, 1.0, number)
+        return pd.DataFrame(columns=columns)
+    edges = levels((lowest, 1.0), number)
     middles = np.sqrt(edges[1:] * edges[:-1])
     rows = [
-        pd.DataFrame({"level": middles, "log10_excess": at_levels(loss, excess, edges)}).assign(
-            **dict(zip(names, key, strict=True))
+        (*names_of, middle, value)
+        for names_of, part in known.groupby(names, sort=True, observed=True)
+        for middle, value in zip(
+            middles, at_levels(part["fraction"], part["log10_excess"], edges), strict=True
         )
-        for key, (loss, excess) in parts.items()
     ]
-    return pd.concat(rows, ignore_index=True)
+    return pd.DataFrame(rows, columns=columns)

@@ -82,7 +82,7 @@ def _progress(history: Columns, floor: float, settings: Analyse) -> dict[str, fl
     loss = np.asarray(history["train_loss"], dtype=float)
     excess = log_positive(history["perturbed_one_norm"] - floor)
     fractions = loss / loss[0] if len(loss) else loss
-    edges = levels(*settings.loss_window, settings.loss_levels)
+    edges = levels(settings.loss_window, settings.loss_levels)
     weights = history.get("weight_norm")
     relative = np.full(len(loss), np.nan) if weights is None else excess + log_positive(weights)
     return {

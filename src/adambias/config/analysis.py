@@ -29,15 +29,13 @@ class Regimes(Validated):
     Parameters
     ----------
     settle_fraction : float
-        First part of a training in which excursions of the loss are start-up, not spikes.
+        First part of a training in which rises of the loss are start-up, not leaps.
     tail_fraction : float
-        Last part of a training, whose median loss tells where it ended.
+        Last part of a training, which tells whether it has diverged.
     divergence_level : float
         A training whose loss ends above this multiple of the loss at its start has diverged.
-    spike_window : int
-        Epochs before an epoch whose median loss is the level that a spike rises from.
     spike_factor : float
-        A spike rises at least this many times above that level,
+        A leap rises at least this many times above the lowest loss before it,
     spike_level : float
         and at least to this fraction of the loss at the start.
     spikes : int
@@ -47,9 +45,8 @@ class Regimes(Validated):
     settle_fraction: Annotated[float, Fraction] = 0.1
     tail_fraction: Annotated[float, Range(above=0, at_most=1)] = 0.1
     divergence_level: Annotated[float, Positive] = 1.0
-    spike_window: Annotated[int, AtLeastOne] = 25
     spike_factor: Annotated[float, Range(above=1)] = 10.0
-    spike_level: Annotated[float, Positive] = 0.01
+    spike_level: Annotated[float, Positive] = 0.001
     spikes: Annotated[int, AtLeastOne] = 1
 
 

@@ -308,9 +308,15 @@ class ClaimSpec(Validated):
         """
         about = STATISTICS.get(statistic, Statistic(function=statistic))
         way = "rises" if self.side > 0 else "falls"
-        of, side = (way, 1) if about.share and not self.about.share else (self.of, self.side)
+        new_share = about.share and not self.about.share
         return replace(
-            self, statistic=statistic, of=of, side=side, effect="", directions=None, readings=()
+            self,
+            statistic=statistic,
+            of=way if new_share else self.of,
+            side=1 if new_share else self.side,
+            effect="",
+            directions=None,
+            readings=(),
         )
 
     @property

@@ -19,10 +19,13 @@ PAGE = Path(__file__).parents[3] / "docs" / "figures.md"
 
 def claims_table() -> str:
     rows = [
-        [f"`{key}`", claim.sentence, ", ".join(claim.grids) or "–", claim.statistic, claim.figure]
+        [
+            *(f"`{key}`", claim.sentence, ", ".join(claim.grids) or "–"),
+            *(claim.statistic, ", ".join(claim.readings) or "–", claim.figure),
+        ]
         for key, claim in CLAIMS.items()
     ]
-    return markdown_table(["key", "claim", "grids", "statistic", "figure"], rows)
+    return markdown_table(["key", "claim", "grids", "decides", "beside it", "figure"], rows)
 
 
 def statistics_table() -> str:
@@ -30,6 +33,7 @@ def statistics_table() -> str:
     for name, statistic in STATISTICS.items():
         words = statistic.measures.replace("{hill_decades:g}", "`hill_decades`")
         words = words.replace("{of}", "`of`")
+        words = words.replace("{top:g} and {bottom:g} of its start", "the bounds of `loss_window`")
         effect = statistic.effect
         least = f"{getattr(Verdict(), effect):g} (`{effect}`)" if effect else "–"
         rows.append([name, words, "the claim's" if "effect" in statistic.needs else least])

@@ -42,7 +42,7 @@ def scale_with(folder: Path, claims: str) -> Path:
     """Return the params.yaml of a copy of the laptop scale with claims of one's own."""
     (folder / "scales").mkdir()
     text = (ROOT / "scales" / "laptop.yaml").read_text(encoding="utf-8")
-    shared = "\nanalyse: {}  # as in common.yaml\n"
+    shared = "\nanalyse:\n"
     assert text.count(shared) == 1
     text = text.replace(shared, f"\nanalyse:{claims}")
     (folder / "scales" / "laptop.yaml").write_text(text, encoding="utf-8")
