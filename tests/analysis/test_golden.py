@@ -1,6 +1,6 @@
 """A fixed small ledger and the tables it gives, number by number.
 
-After a wanted change of the analysis: ``python tests/analysis/test_golden.py``, and read the diff.
+After a wanted change of the analysis: ``PYTHONPATH=tests/helpers python tests/analysis/test_golden.py``, and read the diff.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _law(trial: Trial) -> tuple[float, float]:
 
 
 def _grids() -> dict[str, list[Trial]]:
-    short = {"epochs": 40, "seeds": 2}
+    short = {"epochs": 40, "seeds": 6}
     return {
         "beta2": synthetic.trials_of({"beta2": [0.9, 0.99, 0.999]}, **short),
         "h": synthetic.trials_of({"beta2": [0.5, 0.99], "h": [1e-3, 2e-3]}, **short),
@@ -110,8 +110,12 @@ def test_numbers_and_verdicts_are_the_golden_ones(made):
 
 
 def _split(claim: dict[str, object]) -> tuple[dict[str, object], dict[str, object]]:
-    words = {name: value for name, value in claim.items() if isinstance(value, str)}
-    return words, {name: value for name, value in claim.items() if name not in words}
+    """Return a claim's words and its numbers, those of its readings by their names too."""
+    flat = {name: value for name, value in claim.items() if name != "readings"}
+    for reading, values in claim.get("readings", {}).items():
+        flat |= {f"{reading}.{name}": value for name, value in values.items()}
+    words = {name: value for name, value in flat.items() if isinstance(value, str | list)}
+    return words, {name: value for name, value in flat.items() if name not in words}
 
 
 if __name__ == "__main__":

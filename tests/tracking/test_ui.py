@@ -32,8 +32,9 @@ from adambias.tracking.mlflow.tracker import MlflowTracker
 CLAIMS = [
     {"key": "fig4_norm", "sentence": "The norm | rises.", "source": "figure 4", "found": "rises"},
     {"key": "fig4_accuracy", "sentence": "It falls.", "source": "figure 4", "found": "falls"},
+    {"key": "theorem_modified", "sentence": "O(h²).", "source": "theorem 3.1", "found": "order 2"},
 ]
-VERDICTS = {"fig4_norm": "agrees", "fig4_accuracy": "inconclusive"}
+VERDICTS = {"fig4_norm": "agrees", "fig4_accuracy": "inconclusive", "theorem_modified": "agrees"}
 METRICS = {
     "scale": "laptop",
     "trials": {"total": 6},
@@ -53,7 +54,10 @@ def analyse(root: Path, jobs) -> None:
     rows = [{"trial": j.key, "grid": "beta2", "regime": "oscillation"} for j in jobs]
     pd.DataFrame(rows).to_parquet(root / "results" / "trials.parquet")
     (root / "results" / "metrics.json").write_text(json.dumps(METRICS))
-    claims = [claim | {"verdict": VERDICTS[claim["key"]]} for claim in CLAIMS]
+    claims = [
+        claim | {"verdict": VERDICTS[claim["key"]], "trained": claim["key"].startswith("fig")}
+        for claim in CLAIMS
+    ]
     (root / "results" / "claims.json").write_text(json.dumps(claims))
     figure = matplotlib.figure.Figure(figsize=(4, 3), dpi=100)
     figure.subplots().plot([0.9, 0.99], [1, 2])
@@ -82,8 +86,12 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
     assert run.data.tags["verdict.fig4_norm"] == "agrees"
     assert run.data.tags["sweep.beta2"] == parent.info.run_id
     note = run.data.tags["mlflow.note.content"]
-    assert note.startswith("**The paper's claims at scale laptop**: agrees 1, inconclusive 1.")
+    assert note.startswith(
+        "**The paper's claims at scale laptop**, on trained networks: agrees 1, inconclusive 1; "
+        "computed checks of the law: agrees 1."
+    )
     assert "| The norm \\| rises. | figure 4 | rises | agrees |" in note
+    assert "| It falls. | figure 4 | unresolved | inconclusive |" in note
     assert f"runs/{parent.info.run_id}" in note
     assert parent.data.tags["analysis_run"] == run.info.run_id
     regimes = {s.tags["regime"] for s in view_of(recorded.uri, "adambias/laptop/beta2").values()}

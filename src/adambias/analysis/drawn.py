@@ -14,7 +14,7 @@ from adambias.analysis.curves import log_curves, mean_curves
 from adambias.analysis.hills import tops_the_hill
 from adambias.analysis.progress import level_table
 from adambias.analysis.series import effect_table, oscillating, with_series
-from adambias.analysis.trends import band, mean_over_seeds, rank_correlation
+from adambias.analysis.trends import band, rank_correlation
 from adambias.config import ClaimSpec
 from adambias.config.figures import QUANTITIES
 
@@ -57,10 +57,10 @@ def tables(
         ``level_means.parquet`` those of ``log10_excess`` at equal training loss: ``loss`` is a
         fraction of the loss at the start.
         ``correlations.parquet`` has, for each grid and rule, the rank correlation of norm and
-        accuracy within seeds, its mean over seeds and bounds.
+        accuracy within seeds: its mean over seeds, and the least and the most of a seed.
     """
     pairs = list(dict.fromkeys(_pairs(claims.values())))
-    hills = list(dict.fromkeys(_pairs(c for c in claims.values() if c.about.over_epochs)))
+    hills = list(dict.fromkeys(_pairs(filter(_over_epochs, claims.values()))))
     effects = {pair: effect_table(trials, *pair, level) for pair in pairs}
     logs = {pair: _logs(trials, curves, *pair) for pair in hills}
     return {
@@ -80,7 +80,7 @@ def tables(
             _LEVEL_MEANS,
         ),
         "correlations.parquet": _stack(
-            [_correlations(points, *pair, level) for pair, (points, _) in effects.items()],
+            [_correlations(points, *pair) for pair, (points, _) in effects.items()],
             _CORRELATIONS,
         ),
     }
@@ -104,6 +104,11 @@ _CORRELATIONS += _bounded("rank_correlation")
 
 def _pairs(claims: Iterable[ClaimSpec]) -> Iterable[Pair]:
     return ((grid, claim.axis) for claim in claims if claim.axis for grid in claim.grids)
+
+
+def _over_epochs(claim: ClaimSpec) -> bool:
+    """Tell whether a claim is about the norm's course, or a reading of it is of its hill."""
+    return claim.about.over_epochs or "hill" in claim.readings
 
 
 def _stack(pieces: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -138,17 +143,18 @@ def _level_means(logs: pd.DataFrame, trials: pd.DataFrame, axis: str, level: flo
     return pd.concat([groups.size().rename("n"), means], axis=1).reset_index()
 
 
-def _correlations(points: pd.DataFrame, grid: str, axis: str, level: float) -> pd.DataFrame:
+def _correlations(points: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
     """Correlate the ranks of norm and accuracy within each seed, and average over seeds."""
     rows = []
     for kind, group in points.groupby(["model", "dataset", "rule"], sort=True):
         whole = group.dropna(subset=["progress_log10_excess", "late_test_accuracy"])
-        ranks = {
-            seed: rank_correlation(of["progress_log10_excess"], of["late_test_accuracy"])
-            for seed, of in whole.groupby("seed")
+        ranks = [
+            (seed, rank_correlation(of["progress_log10_excess"], of["late_test_accuracy"]))
+            for (seed, _), of in whole.groupby(["seed", "series"])
             if len(of) >= _FEWEST
-        }
-        mean = mean_over_seeds(pd.Series(ranks, dtype=float), level)
-        if mean.n:
-            rows.append((grid, axis, *kind, mean.n, mean.value, mean.low, mean.high))
+        ]
+        of_seeds = pd.DataFrame(ranks, columns=["seed", "rank"]).groupby("seed")["rank"].mean()
+        if len(of_seeds):
+            bounds = (of_seeds.mean(), of_seeds.min(), of_seeds.max())
+            rows.append((grid, axis, *kind, len(of_seeds), *bounds))
     return pd.DataFrame(rows, columns=_CORRELATIONS)

@@ -97,8 +97,20 @@ def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
-    """Average the quantities of figures over seeds; see :func:`effect_table`."""
+    """Average the quantities of figures over seeds; see :func:`effect_table`.
+
+    Taking off each seed's mean over k values takes off a kth of the scatter too, so the bounds
+    within seeds are wider by the root of k / (k − 1) (Morey, Tutorials in Quantitative Methods for
+    Psychology 4, 2008).
+    """
     groups = points.groupby(["series", axis], sort=True)
-    columns = dict(QUANTITIES) | {f"{name}_within": f"{name}_within" for name in QUANTITIES}
-    means = [band(groups[column], name, level) for name, column in columns.items()]
+    means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
+    values = points.groupby("series")[axis].nunique()
+    wider = (values / (values - 1).clip(lower=1)) ** 0.5
+    for name in (f"{quantity}_within" for quantity in QUANTITIES):
+        within = band(groups[name], name, level)
+        factor = wider.reindex(within.index.get_level_values("series")).to_numpy()
+        for end in ("_low", "_high"):
+            within[name + end] = within[name] + factor * (within[name + end] - within[name])
+        means.append(within)
     return pd.concat([groups.size().rename("n"), *means], axis=1).reset_index()

@@ -12,15 +12,16 @@ MADE = ("dvc.lock", "results", "figures", "reports")
 
 def git_state(root: str | Path) -> dict[str, Any]:
     """Return ``{"commit": …, "dirty": …}`` of a working tree, empty outside of one."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     if not commit:
         return {}
     others = [f":(exclude){name}" for name in MADE]
-    changes = _git(root, "status", "--porcelain", "-uno", "--", ".", *others)
+    changes = git(root, "status", "--porcelain", "-uno", "--", ".", *others)
     return {"commit": commit, "dirty": bool(changes)}
 
 
-def _git(root: str | Path, *arguments: str) -> str:
+def git(root: str | Path, *arguments: str) -> str:
+    """Return what a Git command prints, nothing if it fails or there is no Git."""
     command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

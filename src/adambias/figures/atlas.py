@@ -61,7 +61,12 @@ def _mesh(ax: Axes, table: pd.DataFrame, values: pd.Series, title: str, **look: 
     labels = [f"{tick:g}" for tick in shown]
     ax.set_xticks(positions, labels, rotation=60)
     ax.set_yticks(positions, labels)
-    ax.set(title=title, xlabel=r"$\beta_1$", ylabel=r"$\beta_2$", facecolor="#999999")
+    ax.set(
+        title=title,
+        xlabel=style.SYMBOLS["beta1"],
+        ylabel=style.SYMBOLS["beta2"],
+        facecolor="#999999",
+    )
     ax.grid(False)
     return mesh
 
@@ -76,7 +81,7 @@ def caption(tables: Tables) -> str:
         f"Largest distance of both flows from Adam over a path of length {atlas['horizon']:g} on "
         f"the bilinear model at h = {atlas['h']:g}, ε = {atlas['epsilon']:g}, and their ratio. The "
         f"modified flow is the closer one on {better:.0%} of the map, by a factor of "
-        f"{1 / ratio.median():.0f} in the median. Dotted: β1 = β2. Along it the correction nearly "
+        f"{1 / ratio.median():.0f} in the median. Dotted: β₁ = β₂. Along it the correction nearly "
         "vanishes, as ε is small there, equation (2.4), and both flows are equally good; the dark "
         "valleys are where an error changes sign."
     )

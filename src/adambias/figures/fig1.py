@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from adambias.figures import style
 
@@ -16,35 +19,47 @@ if TYPE_CHECKING:
 TITLE = "The penalised function in one dimension"
 CAPTION = (
     "In one dimension Adam's correction is (h/2) d/dθ F(E′(θ)). Near zero, where the derivative is "
-    "small against √ε, F always penalises. Far from zero it goes on penalising if β1 > β2, and "
-    "rewards large derivatives if β2 > β1."
+    "small against √ε, F always penalises. Far from zero it goes on penalising if β₁ > β₂, and "
+    "rewards large derivatives if β₂ > β₁."
 )
 ALT = (
     "Curves of F(x) against x, one per pair of decays. All have a minimum at zero. For beta1 above "
     "beta2 F rises on both sides for ever; for beta2 above beta1 it rises, turns and falls."
 )
 
+NEAR = 0.6
+"""How far from zero the second panel reaches, over √ε."""
+
 
 def draw(tables: Tables) -> Figure:
     """Draw F(x) for every pair of decays, and the same closer to zero."""
     curves = tables.json("bilinear.json")["penalty"]
-    x, root = np.array(curves["x"]), np.sqrt(curves["epsilon"])
+    root = np.sqrt(curves["epsilon"])
+    x = np.array(curves["x"]) / root
     figure, axes = style.panels(2, aspect=0.85)
     colours = style.sequence(len(curves["curves"]), "plasma")
-    for curve, colour in zip(curves["curves"], colours, strict=True):
+    values = [np.array(curve["values"]) / root for curve in curves["curves"]]
+    close = np.linspace(-NEAR, NEAR, 201)
+    for curve, heights, colour in zip(curves["curves"], values, colours, strict=True):
         label = f"{curve['beta1']:g}, {curve['beta2']:g}"
-        for ax in axes:
-            ax.plot(x / root, np.array(curve["values"]) / root, color=colour, label=label)
+        axes[0].plot(x, heights, color=colour, label=label)
+        # So close to zero straight lines between the points would show their corners.
+        axes[1].plot(close, CubicSpline(x, heights)(close), color=colour)
     for ax in axes:
         ax.axhline(0, color=style.FAINT, linewidth=0.6, zorder=0)
-        ax.set(xlabel=r"$x\,/\,\sqrt{\varepsilon}$", ylabel=r"$F(x)\,/\,\sqrt{\varepsilon}$")
-    largest = max(abs(value) for curve in curves["curves"] for value in curve["values"]) / root
-    near = [np.interp(1.2, x / root, np.array(c["values"]) / root) for c in curves["curves"]]
-    axes[0].set(title="far: β1 against β2 decides", ylim=(-1.05 * largest, 1.05 * largest))
-    axes[1].set(title="near 0: always penalised", xlim=(-1.2, 1.2))
-    axes[1].set_ylim(min(-0.1, 1.1 * min(near)), 1.1 * max(near))
-    axes[0].legend(title=r"$\beta_1,\ \beta_2$", loc="lower center", ncols=1)
+        ax.set(xlabel="x / √ε", ylabel="F(x) / √ε")
+    axes[0].set_title("far: β₁ against β₂ decides")
+    axes[1].set(title="near 0: always penalised", xlim=(-NEAR, NEAR), ylim=_near(x, values))
+    symbols = ", ".join(style.SYMBOLS[name] for name in ("beta1", "beta2"))
+    axes[0].legend(title=symbols, loc="upper center")
     return figure
+
+
+def _near(x: NDArray[Any], values: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Return the heights in which the flattest of the curves can be seen to rise from zero."""
+    flattest = min(values, key=lambda heights: float(heights.max()))
+    highest = float(flattest[np.abs(x) <= NEAR].max())
+    return -3 * highest, 10 * highest
 
 
 def settings(tables: Tables) -> dict[str, str]:

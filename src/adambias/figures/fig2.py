@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from adambias.figures.tables import Tables
 
 TITLE = "Adam on the bilinear model: beta1 and beta2"
-PANELS = {"fig2_beta1": r"$\beta_1$", "fig2_beta2": r"$\beta_2$"}
+PANELS = ("fig2_beta1", "fig2_beta2")
 
 
 def draw(tables: Tables) -> Figure:
     """Draw both panels, with the arrival at the minima enlarged."""
     summary, paths = tables.json("bilinear.json"), tables.frame("bilinear.parquet")
     figure, axes = style.panels(2, aspect=1.0)
-    for ax, (name, symbol) in zip(axes, PANELS.items(), strict=True):
-        trajectories.fan_panel(ax, summary, paths, name, symbol)
+    for ax, name in zip(axes, PANELS, strict=True):
+        trajectories.fan_panel(ax, summary, paths, name)
         ax.set_title(trajectories.fixed_words(summary, name))
     trajectories.shared_legend(figure, axes[0])
     return figure
@@ -38,7 +38,7 @@ def caption(tables: Tables) -> str:
     return (
         "Trajectories of Adam over level sets of the perturbed one-norm of the gradient (darker is "
         "larger); the arrival at the minima is enlarged. The cross is the minimum around which the "
-        f"norm is smallest. (a) β1 varies: {first}. (b) β2 varies: {second}."
+        f"norm is smallest. (a) β₁ varies: {first}. (b) β₂ varies: {second}."
     )
 
 

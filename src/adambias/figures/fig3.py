@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from adambias.figures.tables import Tables
 
 TITLE = "Adam on the bilinear model: the step size"
-PANELS = {"fig3_above": r"$h$", "fig3_below": r"$h$"}
+PANELS = ("fig3_above", "fig3_below")
 
 
 def draw(tables: Tables) -> Figure:
     """Draw both panels, with the arrival at the minima enlarged."""
     summary, paths = tables.json("bilinear.json"), tables.frame("bilinear.parquet")
     figure, axes = style.panels(2, aspect=1.0)
-    for ax, (name, symbol) in zip(axes, PANELS.items(), strict=True):
-        trajectories.fan_panel(ax, summary, paths, name, symbol)
+    for ax, name in zip(axes, PANELS, strict=True):
+        trajectories.fan_panel(ax, summary, paths, name)
         ax.set_title(trajectories.fixed_words(summary, name))
     trajectories.shared_legend(figure, axes[0])
     return figure
@@ -38,7 +38,7 @@ def caption(tables: Tables) -> str:
     return (
         "Trajectories of Adam over h, on level sets of the perturbed one-norm of the gradient "
         "(darker is larger); the arrival at the minima is enlarged. The cross is the minimum "
-        f"around which the norm is smallest. (a) β1 clearly above β2: {first}. (b) β2 above β1: "
+        f"around which the norm is smallest. (a) β₁ clearly above β₂: {first}. (b) β₂ above β₁: "
         f"{second}."
     )
 

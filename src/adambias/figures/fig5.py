@@ -1,10 +1,10 @@
-"""Figure 5: perturbed one-norm and test accuracy against beta1."""
+"""Figure 5: norms and test accuracy against beta1."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from adambias.figures import decay, effect
+from adambias.figures import decay, words
 from adambias.figures.tables import Tables
 
 TITLE = "Norm and accuracy against beta1"
@@ -27,4 +27,4 @@ def alt(tables: Tables) -> str:
 
 def settings(tables: Tables) -> dict[str, str]:
     """Return the settings behind the figure."""
-    return effect.setting(tables, "beta1", ("beta1",))
+    return words.setting(tables, "beta1", ("beta1",))

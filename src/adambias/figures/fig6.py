@@ -1,4 +1,4 @@
-"""Figure 6: the log of the norm against the epoch, over beta2 (left) and beta1 (right)."""
+"""Figure 6: the norm over training, against epoch and loss, over beta2 (left) and beta1 (right)."""
 
 from __future__ import annotations
 
@@ -6,171 +6,217 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from adambias.config.claims import claims_of
-from adambias.figures import effect, style
+from adambias.figures import effect, style, verdicts, words
 from adambias.figures.tables import Missing, Tables
 
 TITLE = "Hills of the norm over training"
-CLAIMS = {c.grids[0]: (key, c) for key, c in claims_of("fig6").items() if c.statistic == "hill"}
+CLAIMS = {c.grids[0]: (key, c) for key, c in claims_of("fig6").items() if "hill" in c.readings}
 """The claim on the height of the hills of each grid."""
 GRIDS = {grid: claim.axis for grid, (_, claim) in CLAIMS.items()}
 LABELS = {
-    "log10_norm": "log₁₀ of the perturbed one-norm",
-    "log10_excess": "log₁₀ of its excess over p√ε",
+    "epoch": "norm\n(powers of ten)",
+    "loss": "norm at equal loss\n(excess, powers of ten)",
 }
-LINES = ("-", "--", ":", "-.")
+CUT = 0.05
+"""First part of a training that may be cut off at the top."""
+ROOM = 0.25
+"""Height that is left free for the legend, over that of the curves."""
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw one panel for each grid; a grid without data says so in its panel."""
-    loaded = _load(tables)
-    quantities = _quantities(loaded, tables.settings.floor_share)
-    places = [(quantity, grid) for quantity in quantities for grid in GRIDS]
-    figure, axes = style.panels(len(places), columns=2, aspect=0.78)
-    for ax, (quantity, grid) in zip(axes, places, strict=True):
-        if loaded[grid].empty:
+    """Draw the norm against the epoch above, against the loss below; an empty panel says so."""
+    points = _load(tables)
+    figure, axes = style.panels(2 * len(GRIDS), columns=2, aspect=0.78)
+    for ax, (along, grid) in zip(axes, itertools.product(LABELS, GRIDS), strict=True):
+        if points[grid].empty:
             style.say(ax, f"No oscillation trials\nof the grid {grid}")
-            continue
-        means = effect.of_grid(tables.frame("hill_means.parquet"), grid, GRIDS[grid])
-        _draw_panel(ax, loaded[grid], means, GRIDS[grid], quantity)
-        if quantity == quantities[0]:
-            network = effect.describe(tables, grid).split(",")[0]
-            effect.title(ax, f"{network}; {effect.beside_claim(tables, CLAIMS[grid][0])}")
+        elif along == "epoch":
+            _draw_epochs(ax, tables, points[grid], grid)
+        else:
+            _draw_losses(ax, tables, points[grid], grid)
     return figure
 
 
-def _quantities(loaded: Mapping[str, pd.DataFrame], floor_share: float) -> tuple[str, ...]:
-    """Add the excess over p√ε where that floor dominates the norm for most of the training."""
-    share = pd.concat(each for each in loaded.values() if len(each))["floor_share"].median()
-    return ("log10_norm", "log10_excess") if share >= floor_share else ("log10_norm",)
-
-
 def _load(tables: Tables) -> dict[str, pd.DataFrame]:
-    """Return every trial's curve by grid, none of a grid without oscillation trials."""
-    curves = tables.frame("hill_curves.parquet")
-    loaded = {grid: effect.of_grid(curves, grid, axis) for grid, axis in GRIDS.items()}
+    """Return the trials shown by grid, none of a grid without oscillation trials."""
+    loaded = {grid: effect.points(tables, grid, axis) for grid, axis in GRIDS.items()}
     if all(each.empty for each in loaded.values()):
         raise Missing(f"no oscillation trials of the grids {' and '.join(GRIDS)}")
     return loaded
 
 
-def _draw_panel(
-    ax: Axes, curves: pd.DataFrame, means: pd.DataFrame, axis: str, quantity: str
-) -> None:
-    values = sorted(curves[axis].unique())
-    colours = dict(zip(values, style.sequence(len(values)), strict=True))
-    several = curves["seed"].nunique() > 1
-    handles: list[Line2D] = []
-    for (series, line), (_, of_series) in zip(
-        _lines(curves).items(), curves.groupby("series", sort=True), strict=True
-    ):
-        for value, group in of_series.groupby(axis, sort=True):
-            mean = means[(means["series"] == series) & (means[axis] == value)]
-            look = {"color": colours[value], "linestyle": line}
-            _draw_value(ax, group if several else None, mean, quantity, look)
-        if series:
-            label = effect.symbols(series)
-            handles += ax.plot([], [], color=style.INK, linestyle=line, label=label)
-    _focus(ax, curves, quantity)
-    ax.set(xlabel="epoch", ylabel=LABELS[quantity])
-    shades = [Line2D([], [], color=colours[v], label=f"{v:g}") for v in values]
-    ax.legend(handles=[*shades, *handles], title=effect.SYMBOLS[axis], loc="best")
-    per_value = curves.groupby(["series", axis])["seed"].nunique().to_frame("n")
-    style.note(ax, effect.count_seeds(per_value), at=(0.02, 0.03))
+def _draw_epochs(ax: Axes, tables: Tables, points: pd.DataFrame, grid: str) -> None:
+    """Draw the log-norm against the epoch, with the hills' tops."""
+    axis = GRIDS[grid]
+    curves = effect.of_grid(tables.frame("hill_curves.parquet"), grid, axis)
+    means = effect.of_grid(tables.frame("hill_means.parquet"), grid, axis)
+    if curves["seed"].nunique() > 1:
+        for (value, _), seed in curves.groupby([axis, "trial"], observed=True):
+            colour = _colours(points, axis)[value]
+            ax.plot(
+                seed["epoch"], seed["log10_norm"], color=colour, alpha=0.35, linewidth=0.6,
+                gid="seed",
+            )  # fmt: skip
+    _draw_means(ax, points, means, axis, ("epoch", "log10_norm"))
+    _mark_hills(ax, points, axis)
+    _focus(ax, curves, means)
+    ax.set(xlabel="epoch", ylabel=LABELS["epoch"])
+    _finish(ax, tables, points, grid, "hill")
 
 
-def _lines(curves: pd.DataFrame) -> dict[str, str]:
-    """Return the kind of line of each series."""
-    return dict(zip(sorted(curves["series"].unique()), itertools.cycle(LINES), strict=False))
+def _focus(ax: Axes, curves: pd.DataFrame, means: pd.DataFrame) -> None:
+    """Fit the y axis to what follows the steep start, which would leave the hills no height."""
+    curves, means = (t[t["epoch"] >= CUT * t["epoch"].max()] for t in (curves, means))
+    bounds = [means[f"log10_norm{end}"] for end in ("_low", "_high")]
+    heights = pd.concat([curves["log10_norm"], *bounds])
+    if heights.notna().any():
+        spread = float(heights.max() - heights.min()) or 0.1
+        ax.set_ylim(heights.min() - 0.08 * spread, heights.max() + 0.08 * spread)
 
 
-def _draw_value(
-    ax: Axes,
-    curves: pd.DataFrame | None,
-    mean: pd.DataFrame,
-    quantity: str,
-    look: Mapping[str, Any],
-) -> None:
-    """Draw the seeds of one value if there are several, their mean and its band."""
-    colour = look["color"]
-    for _, seed in curves.groupby("seed") if curves is not None else ():
-        ax.plot(seed["epoch"], seed[quantity], color=colour, alpha=0.35, linewidth=0.6, gid="seed")
-    low, high = mean[f"{quantity}_low"], mean[f"{quantity}_high"]
-    if low.notna().any():
-        ax.fill_between(mean["epoch"], low, high, color=colour, alpha=0.16, linewidth=0, gid="band")
-    ax.plot(mean["epoch"], mean[quantity], **look, gid="mean")
-
-
-def _focus(ax: Axes, curves: pd.DataFrame, quantity: str) -> None:
-    """Fit the y axis to what follows the steep start, so that the hills can be seen."""
-    after = curves[curves["epoch"] >= 0.05 * curves["epoch"].max()][quantity].dropna()
-    if after.empty:
+def _draw_losses(ax: Axes, tables: Tables, points: pd.DataFrame, grid: str) -> None:
+    """Draw the log of the norm's excess against the loss, which falls to the right."""
+    axis = GRIDS[grid]
+    means = effect.of_grid(tables.frame("level_means.parquet"), grid, axis)
+    if means.empty:
+        style.say(ax, "The trainings have no\nrange of losses in common")
         return
-    spread = float(after.max() - after.min()) or 0.1
-    ax.set_ylim(after.min() - 0.08 * spread, after.max() + 0.15 * spread)
+    window = verdicts.loss_window(tables, "fig6")
+    if window:
+        ax.axvspan(*window, color="#efefef", zorder=0, gid="window")
+    _draw_means(ax, points, means, axis, ("loss", "log10_excess"))
+    ax.set_xscale("log")
+    ax.set_xlim(1.0, means["loss"].min())
+    style.plain_log(ax.xaxis)
+    ax.set(xlabel="training loss (fraction of its start)", ylabel=LABELS["loss"])
+    _finish(ax, tables, points, grid, CLAIMS[grid][1].statistic)
+
+
+def _draw_means(
+    ax: Axes, points: pd.DataFrame, means: pd.DataFrame, axis: str, columns: tuple[str, str]
+) -> None:
+    """Draw the mean over seeds of each value of the axis, and its band."""
+    x, y = columns
+    for (series, value), mean in means.groupby(["series", axis], sort=True):
+        colour, line = _colours(points, axis)[value], _lines(points)[series]
+        low, high = mean[f"{y}_low"], mean[f"{y}_high"]
+        if low.notna().any():
+            ax.fill_between(mean[x], low, high, color=colour, alpha=0.16, linewidth=0, gid="band")
+        ax.plot(mean[x], mean[y], color=colour, linestyle=line, gid="mean")
+
+
+def _colours(points: pd.DataFrame, axis: str) -> dict[Any, style.Colour]:
+    values = sorted(points[axis].unique())
+    return dict(zip(values, style.sequence(len(values)), strict=True))
+
+
+def _lines(points: pd.DataFrame) -> dict[Any, Any]:
+    """Return the kind of line of each series."""
+    series = sorted(points["series"].unique())
+    return dict(zip(series, itertools.cycle(effect.LINES), strict=False))
+
+
+def _mark_hills(ax: Axes, points: pd.DataFrame, axis: str) -> None:
+    """Mark the top of each trial's hill."""
+    for value, colour in _colours(points, axis).items():
+        hills = points[(points[axis] == value) & points["has_hill"].astype(bool)]
+        ax.plot(
+            hills["hill_epoch"], np.log10(hills["hill_norm"]), linestyle="none", marker="^",
+            color=colour, markeredgecolor=style.INK, markeredgewidth=0.5, zorder=4, gid="hill",
+        )  # fmt: skip
+
+
+def _finish(ax: Axes, tables: Tables, points: pd.DataFrame, grid: str, statistic: str) -> None:
+    """Add the legend, in room made for it above the curves, the verdict and the number of seeds."""
+    axis = GRIDS[grid]
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + ROOM * (high - low))
+    shades = [Line2D([], [], color=c, label=f"{v:g}") for v, c in _colours(points, axis).items()]
+    kinds = [
+        Line2D([], [], color=style.INK, linestyle=line, label=words.symbols(series))
+        for series, line in _lines(points).items()
+        if series
+    ]
+    ax.legend(
+        handles=[*shades, *kinds],
+        title=style.SYMBOLS[axis],
+        loc="upper right",
+        ncols=len(shades),
+        columnspacing=1.0,
+    )
+    said = verdicts.readings(tables, CLAIMS[grid][0]).get(statistic, "")
+    effect.title(ax, f"{_READ[statistic]}, {said}" if said else "")
+    seeds = points.groupby(["series", axis])["seed"].nunique()
+    style.note(ax, words.span(seeds), at=(0.02, 0.03))
+
+
+_READ = {"hill": "height of the hills", "progress": "at equal progress"}
 
 
 def caption(tables: Tables) -> str:
     """Say what is shown and what was left out."""
-    loaded = _load(tables)
+    points = _load(tables)
     out = "; ".join(
-        f"over {effect.SYMBOLS[axis]}, {effect.left_out(tables, grid)}"
+        f"over {style.SYMBOLS[axis]}, {words.left_out(tables, grid)}"
         for grid, axis in GRIDS.items()
-        if not loaded[grid].empty
+        if not points[grid].empty
     )
-    verdicts = effect.listed(effect.verdicts(tables, "fig6"))
-    bands = effect.interval(tables.frame("hill_means.parquet"))
-    below = ""
-    if "log10_excess" in _quantities(loaded, tables.settings.floor_share):
-        below = "; below, of its excess over the floor p√ε, which dominates it"
+    network = next(words.describe(tables, grid) for grid in GRIDS if len(points[grid]))
+    bands = words.interval(tables.frame("means.parquet"))
     return (
-        f"Log of the perturbed one-norm against the epoch, over β₂ (left) and β₁ (right){below}. "
-        "In the paper it falls, rises to a hill, and falls until it flattens; here "
-        f"{_count_hills(tables)}. Thick: mean over seeds with its {bands} t interval; "
-        f"thin: single seeds. The steep start is cut off. Oscillation regime only: {out}. "
-        f"Verdicts: {verdicts}."
+        f"The perturbed one-norm over training, over β₂ (left) and β₁ (right); {network}. "
+        "Above, as in the paper: its log₁₀ against the epoch, the steep start cut off; triangles "
+        f"mark the tops of the smoothed hills, {_count_hills(points)}. In the paper the norm "
+        "falls, rises to a hill, and falls until it flattens. Below: log₁₀ of its excess over the "
+        "floor p√ε against the training loss, which falls to the right, over the range that all "
+        f"trainings have in common{_window_words(tables)}. Thick: mean over seeds with its {bands} "
+        f"t interval; thin: single seeds. Oscillation regime only: {out}. "
+        f"Verdicts: {verdicts.of_figure(tables, 'fig6')}."
     )
 
 
-def _count_hills(tables: Tables) -> str:
-    shown = pd.concat([effect.points(tables, grid, axis) for grid, axis in GRIDS.items()])
-    shown = shown.drop_duplicates("trial")
-    return f"{int(shown['has_hill'].sum())} of {len(shown)} trials have a hill"
+def _window_words(tables: Tables) -> str:
+    window = verdicts.loss_window(tables, "fig6")
+    return "; norms are compared within the grey range" if window else ""
+
+
+def _count_hills(points: Mapping[str, pd.DataFrame]) -> str:
+    shown = pd.concat(points.values()).drop_duplicates("trial")
+    return f"in {int(shown['has_hill'].sum())} of {len(shown)} trials"
 
 
 def alt(tables: Tables) -> str:
-    """Say in words where the hills are highest."""
-    words = []
+    """Say in words how high the hills are, and the norms at equal progress."""
+    said = []
     for grid, axis in GRIDS.items():
         means = effect.of_grid(tables.frame("means.parquet"), grid, axis)
         if means.empty:
-            words.append(f"The panel over {axis} is empty")
+            said.append(f"The panels over {axis} are empty")
             continue
-        kind, column = ("top of the hill", "hill")
-        if means[column].isna().all():
-            kind, column = ("highest norm, no hill,", "norm")
-        tops = ", ".join(
-            _top(row, axis, column) for _, row in means.dropna(subset=column).iterrows()
-        )
-        words.append(f"Mean {kind} over {axis}: {tops}")
-    return f"Curves of the norm against the epoch. {'. '.join(words)}."
+        for column, kind in {"hill": "hills' tops", "progress": "norm at equal progress"}.items():
+            there = means.dropna(subset=column)
+            tops = ", ".join(_top(row, axis, column) for row in there.to_dict("records"))
+            said.append(f"Mean log10 excess of the {kind} over {axis}: {tops or 'none'}")
+    return f"Curves of the norm against the epoch, above, and the loss, below. {'. '.join(said)}."
 
 
-def _top(mean: pd.Series, axis: str, column: str) -> str:
+def _top(mean: Mapping[Any, Any], axis: str, column: str) -> str:
     series = f" with {mean['series']}" if mean["series"] else ""
-    return f"{mean[column]:.4g} at {axis} {mean[axis]:g}{series}"
+    return f"{mean[column]:.4g} at {mean[axis]:g}{series}"
 
 
 def settings(tables: Tables) -> dict[str, str]:
-    """Return the settings behind both panels."""
+    """Return the settings behind both sides."""
     merged: dict[str, str] = {}
     for grid, axis in GRIDS.items():
-        for name, value in effect.setting(tables, grid, (axis,)).items():
+        for name, value in words.setting(tables, grid, (axis,)).items():
             both = merged.get(name, value)
             merged[name] = value if both == value else f"{both} | {value}"
     return merged

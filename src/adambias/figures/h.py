@@ -1,85 +1,61 @@
-"""Norm and accuracy against the step size at equal time, on both sides of beta1 = beta2."""
+"""Norms and accuracy against the step size, on both sides of beta1 = beta2."""
 
 from __future__ import annotations
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from adambias.config.claims import PAPER_RULE, claims_of
-from adambias.figures import effect, style
+from adambias.config.claims import claims_of
+from adambias.figures import effect, style, verdicts, words
 from adambias.figures.tables import Tables
 
-TITLE = "Norm and accuracy against the step size"
+TITLE = "Norms and accuracy against the step size"
 CLAIMS = claims_of("h")
 """One for each side of beta1 = beta2."""
-FAMILIES = (("blue", "green", "grey"), ("vermillion", "orange", "pink"))
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw a panel for the norm, its excess where the floor dominates, and the accuracy."""
+    """Draw the norm at equal progress, which decides, the highest norm, and the accuracy."""
     points, means = effect.load(tables, "h", "h")
-    shown = effect.quantities(points, tables.settings.floor_share)
-    colours = _colours(points)
-    figure, axes = style.panels(len(shown), aspect=0.95 if len(shown) > 2 else 0.72)
     values = sorted(points["h"].unique())
-    for ax, quantity in zip(axes, shown, strict=True):
-        effect.draw_quantity(ax, points, means, "h", quantity, colours)
-        ax.set_xscale("log")
+    figure, axes = style.panels(len(effect.LABELS), aspect=effect.aspect())
+    for ax, quantity in zip(axes, effect.LABELS, strict=True):
+        effect.draw_quantity(ax, points, means, "h", quantity)
+        ax.set(xscale="log", xlim=(values[0] / 1.1, values[-1] * 1.1))
         style.fixed_ticks(ax.xaxis, values, [f"{value:g}" for value in values])
-        ax.set_xlabel("step size h, at equal time n·h")
+        style.slant_crowded(ax)
+        ax.set_xlabel("step size h")
         effect.say_if_one(ax, means, "h")
-    if "excess" in shown:
-        effect.draw_floor(axes[0], points)
-    effect.legend(figure, axes[0], means, _beside_claim(tables, points))
+        effect.title(ax, _beside_claims(tables, quantity), size=0.77)
+    effect.legend(figure, axes, points, means)
     return figure
 
 
-def _beside_claim(tables: Tables, points: pd.DataFrame) -> dict[str, str]:
-    """Return what the theory and this scale say to the norm, by the label of a series of Adam."""
-    adam = points[points["rule"] == PAPER_RULE]
-    return {
-        effect.symbols(series): effect.beside_claim(tables, key)
-        for key, claim in CLAIMS.items()
-        for series in claim.select(adam)["series"].unique()
-    }
-
-
-def _colours(points: pd.DataFrame) -> dict[str, style.Colour]:
-    """Give blue and green to the series of the first claim, red and orange to the others."""
-    colours: dict[str, style.Colour] = {}
-    for claim, family in zip(CLAIMS.values(), FAMILIES, strict=True):
-        names = sorted(claim.select(points)["series"].unique())
-        colours |= {name: style.COLOURS[family[i % len(family)]] for i, name in enumerate(names)}
-    return colours
+def _beside_claims(tables: Tables, quantity: str) -> str:
+    """Return what the theory and this scale say to a quantity, a line for each side."""
+    said = {claim.label: verdicts.readings(tables, key) for key, claim in CLAIMS.items()}
+    return "\n".join(f"{side} {of[quantity]}" for side, of in said.items() if quantity in of)
 
 
 def caption(tables: Tables) -> str:
     """Say what is shown, what the theory says, and what was left out."""
     points, means = effect.load(tables, "h", "h")
-    verdicts = effect.listed(effect.verdicts(tables, "h"))
     return (
-        "Highest perturbed one-norm and best test accuracy against h, every training run to the "
-        f"same time n·h; {effect.describe(tables, 'h')}. By equation 2.5 a larger h lowers the "
-        "norm where β₁ ≥ β₂ (blue) and raises it where β₁ < β₂ (red), as long as the trajectory "
-        f"stays near the flow. Norm, {verdicts}. Thin: single seeds, {effect.count_seeds(means)}; "
-        f"thick: their mean with its {effect.interval(means)} t interval, cut at the frame. "
-        f"Oscillation regime only, {effect.left_out(tables, 'h')}. {effect.peaks(points)}"
+        "Norms and accuracy against the step size h, every training run to the same time n·h; "
+        f"{words.describe(tables, 'h')}. {words.panels(tables, 'h')} "
+        "By equation 2.5 a larger h lowers the norm where β₁ ≥ β₂ (blue, circles) and "
+        "raises it where β₁ < β₂ (red, squares), as long as the trajectory stays near the flow. "
+        f"{words.within_seeds(points, means, 'h')} "
+        f"Oscillation regime only, {words.left_out(tables, 'h')}. {words.peaks(points)} "
+        f"Verdicts: {verdicts.of_figure(tables, 'h')}."
     )
 
 
 def alt(tables: Tables) -> str:
     """Say in words how the means run."""
     _, means = effect.load(tables, "h", "h")
-    runs = []
-    for series, mean in means.groupby("series", sort=False):
-        first, last = mean.iloc[0], mean.iloc[-1]
-        runs.append(
-            f"with {series}, from h {first['h']:g} to {last['h']:g} the mean "
-            f"highest norm goes from {first['norm']:.4g} to {last['norm']:.4g}"
-        )
-    return f"Line plots against the step size: {'; '.join(runs)}."
+    return f"Line plots against the step size h. {words.runs(means, 'h')}."
 
 
 def settings(tables: Tables) -> dict[str, str]:
     """Return the settings behind the figure."""
-    return effect.setting(tables, "h", ("h",))
+    return words.setting(tables, "h", ("h",))

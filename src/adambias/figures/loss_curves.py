@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from adambias.config.analysis import REGIMES
 from adambias.config.claims import PAPER_RULE
@@ -26,21 +27,22 @@ def draw(tables: Tables) -> Figure:
         "curves.parquet",
         ["trial", "grid", "epoch", "train_loss", "train_loss_low", "train_loss_high"],
     )
-    figure, axes = style.panels(len(REGIMES), aspect=0.95, sharey=True)
-    for ax, regime in zip(axes, REGIMES, strict=True):
-        of_regime = chosen[chosen["regime"] == regime]
+    there = _present(chosen)
+    columns = min(len(there), 3)
+    figure, axes = style.panels(
+        len(there), columns=columns, aspect=0.95 if style.is_narrow() else 1.25, sharey=True
+    )
+    for ax, regime in zip(axes, there, strict=True):
         ax.set_title(regime)
-        if of_regime.empty:
-            style.say(ax, f"No trial of\nthe {regime} regime")
-            continue
-        _draw_panel(ax, of_regime, curves)
-    there = set(chosen["regime"])
-    shown = [ax for ax, regime in zip(axes, REGIMES, strict=True) if regime in there]
-    for ax in shown:
-        ax.set_yscale("log")
-        ax.set_xlabel("share of the training")
-    shown[0].set_ylabel("training loss")
+        _draw_panel(ax, chosen[chosen["regime"] == regime], curves)
+        ax.set(yscale="log", xlabel="share of the epochs planned")
+        ax.set_ylabel("training loss" if ax is axes[0] or style.is_narrow() else "")
     return figure
+
+
+def _present(trials: pd.DataFrame) -> list[str]:
+    """Return the regimes that there are trials of, from the calmest to the wildest."""
+    return [regime for regime in REGIMES if (trials["regime"] == regime).any()]
 
 
 def _load(tables: Tables) -> pd.DataFrame:
@@ -75,7 +77,13 @@ def _draw_panel(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
         )  # fmt: skip
         label = labels[trial["trial"]]
         ax.plot(time, curve["train_loss"], color=colour, linewidth=0.9, label=label, gid="trial")
-    ax.legend(title="β₁, β₂; h", loc="best", fontsize=0.78 * style.measures().text)
+    # Below the axis and its label, as curves may be anywhere above.
+    size = style.measures().text
+    down = ScaledTranslation(0, -3.5 * size / 72, ax.figure.dpi_scale_trans)
+    ax.legend(
+        title="β₁, β₂; h", loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=0.78 * size,
+        bbox_transform=ax.transAxes + down, borderaxespad=0,
+    )  # fmt: skip
 
 
 def _labels(trials: list[dict[str, Any]]) -> dict[str, str]:
@@ -96,12 +104,16 @@ def caption(tables: Tables) -> str:
     """Say what is shown."""
     trials = _load(tables)
     counts = trials["regime"].value_counts()
-    listed = ", ".join(f"{counts.get(name, 0)} {name}" for name in REGIMES)
+    there = _present(trials)
+    listed = ", ".join(f"{counts[name]} {name}" for name in there)
+    absent = " or ".join(name for name in REGIMES if name not in there)
     return (
         f"Training loss against time, as a share of the epochs planned. Of each regime up to "
         f"{SHOWN} trials at even distances from the calmest to the one with the largest leap, out "
-        f"of {len(trials)} trials of all grids: {listed}. A band spans the extremes of what was "
-        "thinned into a point. Only oscillation trials enter figures 4 to 6."
+        f"of {len(trials)} trials of all grids: {listed}"
+        f"{f'; no trial is of the regime {absent}, so there is no panel of it' if absent else ''}. "
+        "A band spans the extremes of what was thinned into a point. Only oscillation trials enter "
+        "figures 4 to 6."
     )
 
 
@@ -111,10 +123,9 @@ def alt(tables: Tables) -> str:
     shapes = {
         "oscillation": "smooth or finely oscillating falls",
         "spike": "falls with leaps",
-        "divergence": "losses that end above their start or at a number that is not finite",
+        "divergence": "losses that end above their start, stay up after a leap, or are not finite",
     }
     panels = "; ".join(
-        f"{name}, {counts[name]} trials, {shapes[name]}" if name in counts else f"{name}, empty"
-        for name in REGIMES
+        f"{name}, {counts[name]} trials, {shapes[name]}" for name in REGIMES if name in counts
     )
-    return f"Three panels of training loss on a log scale: {panels}."
+    return f"Panels of training loss on a log scale, one for each regime: {panels}."

@@ -61,9 +61,14 @@ def _draw_orders(ax: Axes, orders: list[dict[str, Any]]) -> None:
             markerfacecolor="white",
             linestyle="--",
         )
-    ax.set(xscale="log", yscale="log", xlabel=r"step size $h\,/\,T$", ylabel="largest distance")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="step size h / T",
+        ylabel="largest distance from the rule",
+    )
     style.fraction_ticks(ax.xaxis, orders[0]["step_sizes"], orders[0]["horizon"])
-    ax.set(title="observed orders", ylim=(None, 6 * max(orders[0]["leading_errors"])))
+    ax.set(title="observed orders", ylim=(None, 25 * max(orders[0]["leading_errors"])))
     ax.legend(title="leading order, modified", loc="upper left")
 
 
@@ -78,15 +83,14 @@ def _draw_run(ax: Axes, rows: pd.DataFrame, case: dict[str, Any], name: str) -> 
         path = rows[rows["kind"] == kind]
         ax.plot(path["t"], path["distance"], color=colours[kind], **look)
     top = 3 * rule["travelled"].max()
-    ax.set(yscale="log", ylim=(1e-5 * top, top), xlabel=r"time $nh$", ylabel="distance")
+    ax.set(yscale="log", ylim=(1e-5 * top, top), xlabel="time n·h", ylabel="distance from the rule")
     values = ", ".join(f"{key} {value:g}" for key, value in _decays(case).items())
     ax.set_title(f"{NAMES.get(name, name)}: {values}")
 
 
 def _decays(case: dict[str, Any]) -> dict[str, float]:
     chosen = {k: v for k, v in case["hyperparameters"].items() if k in ("beta1", "beta2")}
-    words = {"beta1": "β1", "beta2": "β2"}
-    return {words[k]: v for k, v in chosen.items()} | {"h": case["h"]}
+    return {style.SYMBOLS[k]: v for k, v in chosen.items()} | {"h": case["h"]}
 
 
 def caption(tables: Tables) -> str:

@@ -1,114 +1,153 @@
-"""The norm against the test accuracy, over all trials."""
+"""The norm against the test accuracy, within seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from adambias.core.decays import log_distance
-from adambias.figures import style
+from adambias.figures import effect, style, words
 from adambias.figures.tables import Missing, Tables
 
-TITLE = "Norm against test accuracy"
+TITLE = "Norm against test accuracy, within seeds"
+X, Y = "progress_within", "accuracy_within"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What a panel shows: trials of one grid, network, dataset and rule.
+
+    Parameters
+    ----------
+    axis : str
+        The hyperparameter that the grid varies.
+    name : str
+        What the panel is called.
+    rank : str
+        The rank correlation within seeds, in words.
+    points, means : DataFrame
+        Its trials, and their means over seeds.
+    looks : mapping
+        Colour and marker of each series.
+    """
+
+    axis: str
+    name: str
+    rank: str
+    points: pd.DataFrame
+    means: pd.DataFrame
+    looks: effect.Looks
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw a panel for each network, dataset and rule; colour tells log (1 − β₁)/(1 − β₂)."""
-    trials = _load(tables)
-    several = trials["rule"].nunique() > 1
-    kinds = list(trials.groupby(["model", "dataset", "rule"], sort=True))
-    figure, axes = style.panels(len(kinds), columns=min(len(kinds), 3), aspect=0.85)
-    gap, ranks = _gap(trials), _ranks(tables)
-    reach = float(np.abs(gap).max()) or 1.0
-    marks = None
-    for ax, (kind, group) in zip(axes, kinds, strict=True):
-        model, dataset, rule = kind
-        marks = _draw_panel(ax, group, reach) or marks
-        name = f"{model} on {dataset}{f', {rule}' if several else ''}"
-        ax.set_title("\n".join(filter(None, [name, ranks.get(kind, "")])))
-        ax.set(xlabel="highest norm's excess over p√ε", ylabel="best test accuracy")
-    if marks is not None:
-        words = "log₁₀ (1 − β₁)/(1 − β₂)"
-        place = "bottom" if style.is_narrow() else "right"
-        figure.colorbar(marks, ax=axes, label=words, location=place, shrink=0.9, aspect=25)
+    """Draw a panel for each grid, network, dataset and rule, a line for each seed."""
+    panels = _load(tables)
+    figure, axes = style.panels(len(panels), columns=min(len(panels), 2), aspect=0.72)
+    for ax, panel in zip(axes, panels, strict=True):
+        ax.set(xlabel=effect.LABELS["progress"], ylabel=effect.LABELS["accuracy"])
+        if panel.points.empty:
+            style.say(ax, f"No seed has both numbers\nat every {style.SYMBOLS[panel.axis]}")
+        else:
+            _draw_panel(ax, panel)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        effect.title(ax, f"{panel.name}\n{panel.rank}", size=0.8)
+    ink: dict[str, Any] = {"color": style.INK, "marker": "o"}
+    handles = [
+        Line2D([], [], **ink, **effect.thin()),
+        Line2D([], [], **ink),
+        Line2D([], [], **ink, markerfacecolor="white"),
+    ]
+    names = ["one seed, shifted to the common mean", "mean over seeds", "at the smallest value"]
+    columns = 1 if style.is_narrow() else len(names)
+    figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure
 
 
-def _load(tables: Tables) -> pd.DataFrame:
-    trials = tables.frame("trials.parquet").drop_duplicates("trial")
-    shown = trials[
-        (trials["regime"] != "divergence")
-        & np.isfinite(trials["excess"])
-        & (trials["excess"] > 0)
-        & np.isfinite(trials["best_test_accuracy"])
-    ]
-    if shown.empty:
-        raise Missing("no trial has both a norm and a test accuracy")
-    return shown
+def _draw_panel(ax: Axes, panel: Panel) -> None:
+    """Draw each series' seeds and means as lines through the values of the axis."""
+    for series, of_series in panel.points.groupby("series", sort=True):
+        look = panel.looks[str(series)]
+        for _, seed in of_series.sort_values(panel.axis).groupby("seed"):
+            ax.plot(seed[X], seed[Y], **look, **effect.thin())
+        mean = panel.means[panel.means["series"] == series].sort_values(panel.axis)
+        label = words.symbols(str(series))
+        ax.plot(mean[X], mean[Y], **look, label=label, gid="mean")
+        ax.plot(mean[X][:1], mean[Y][:1], **look, markerfacecolor="white", gid="smallest")
+    if panel.points["series"].nunique() > 1:
+        ax.legend(loc="best")
 
 
-def _gap(trials: pd.DataFrame) -> np.ndarray:
-    return log_distance(trials["beta2"]) - log_distance(trials["beta1"])
-
-
-def _draw_panel(ax: Axes, trials: pd.DataFrame, reach: float) -> PathCollection | None:
-    marks = None
-    for regime, group in trials.groupby("regime", sort=True):
-        marks = ax.scatter(
-            group["excess"],
-            group["best_test_accuracy"],
-            c=_gap(group),
-            cmap="PuOr_r",
-            vmin=-reach,
-            vmax=reach,
-            marker=style.REGIME_MARKERS[str(regime)],
-            s=(4.2 * style.measures().text / 8) ** 2,
-            edgecolor=style.INK,
-            linewidth=0.4,
-            label=str(regime),
-        )
-    ax.set_xscale("log")
-    style.plain_log(ax.xaxis)
-    if trials["regime"].nunique() > 1:
-        ax.legend(loc="lower left")
-    return marks
-
-
-def _ranks(tables: Tables) -> dict[tuple[Hashable, ...], str]:
-    """Say of each network, dataset and rule how the ranks of its oscillation trials correlate."""
+def _load(tables: Tables) -> list[Panel]:
+    """Return the panels, none for a grid whose trials are all in another's panel."""
     table = tables.frame("correlations.parquet")
-    said: dict[tuple[Hashable, ...], str] = {}
-    for model, dataset, rule, n, rank in table.itertuples(index=False, name=None):
-        words = f"rank correlation {rank:.2f}, n = {n} trials"
-        said[model, dataset, rule] = words.replace("-", "−")
-    return said
+    if table.empty:
+        raise Missing("no seed has three trials with a norm at equal progress and an accuracy")
+    several = table["rule"].nunique() > 1
+    panels: list[Panel] = []
+    shown: set[str] = set()
+    for row in table.to_dict("records"):
+        points = effect.points(tables, row["grid"], row["axis"])
+        same = np.all([points[name] == row[name] for name in ("model", "dataset", "rule")], axis=0)
+        trials = set(points.loc[same, "trial"])
+        if not trials <= shown:
+            panels.append(_panel(tables, row, points, same, several=several))
+        shown |= trials
+    return panels
+
+
+def _panel(
+    tables: Tables,
+    row: Mapping[Any, Any],
+    points: pd.DataFrame,
+    same: NDArray[np.bool_],
+    *,
+    several: bool,
+) -> Panel:
+    grid, axis = row["grid"], row["axis"]
+    chosen = points[same].dropna(subset=[X, Y])
+    means = effect.of_grid(tables.frame("means.parquet"), grid, axis)
+    rule = f", {row['rule']}" if several else ""
+    return Panel(
+        axis=axis,
+        name=f"over {style.SYMBOLS[axis]}: {row['model']} on {row['dataset']}{rule}",
+        rank=_rank(row),
+        points=chosen,
+        means=means[means["series"].isin(chosen["series"])],
+        looks=effect.looks(points, axis),
+    )
+
+
+def _rank(row: Mapping[Any, Any]) -> str:
+    """Say how the ranks of norm and accuracy correlate within seeds, from least to most."""
+    value, low, high = (row[f"rank_correlation{end}"] for end in ("", "_low", "_high"))
+    bounds = f" ({low:.2f} to {high:.2f})" if row["n"] > 1 else ""
+    return f"rank correlation {value:.2f}{bounds}, n = {row['n']}".replace("-", "−")
 
 
 def caption(tables: Tables) -> str:
-    """Say what is shown and what the correlation cannot say."""
-    trials = _load(tables)
+    """Say what is shown and what the correlation is of."""
+    panels = _load(tables)
     return (
-        f"Excess of the highest perturbed one-norm over p√ε against the best test accuracy, "
-        f"{len(trials)} trials of all grids that did not diverge. Colour: how far β₂ is above β₁. "
-        "The rank correlation is of the oscillation trials; it pools seeds, decays, step sizes "
-        "and epochs, so it describes this collection of trials. The paper conjectures a link and "
-        "proves none (section 4)."
+        "Norm at equal progress (mean log₁₀ of its excess over p√ε) against late test accuracy, a "
+        f"panel for each of {len(panels)} grids and rules; a grid whose trials are all in "
+        "another's panel has none. A line goes through a hyperparameter's values in their order, "
+        "from the open mark on. Each seed is shifted to the mean of all in both directions, so "
+        "that what whole seeds differ by is taken out; seeds that lack a value are not drawn. The "
+        "rank correlation is taken within each seed with three trials or more; given are its mean "
+        "over n seeds, and the least and the most of a seed. Oscillation regime only. The paper "
+        "conjectures a link and proves none (section 4)."
     )
 
 
 def alt(tables: Tables) -> str:
-    """Say in words how the cloud lies."""
-    trials, ranks = _load(tables), _ranks(tables)
-    words = []
-    for kind, group in trials.groupby(["model", "dataset", "rule"], sort=True):
-        model, dataset, rule = kind
-        rank = ranks.get(kind, "")
-        said = [f"{rule} with {model} on {dataset}", f"{len(group)} trials", rank]
-        lowest, highest = group["best_test_accuracy"].min(), group["best_test_accuracy"].max()
-        words.append(", ".join([*filter(None, said), f"accuracies {lowest:.3f} to {highest:.3f}"]))
-    return f"Scatter plot of the norm against the test accuracy: {'; '.join(words)}."
+    """Say in words how the two go together."""
+    said = "; ".join(f"{panel.name}, {panel.rank}" for panel in _load(tables))
+    return f"Plots of the norm against the test accuracy, a line for each seed: {said}."

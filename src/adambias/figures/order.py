@@ -21,7 +21,12 @@ LOSSES = {
     "double_wells": "coupled double wells",
     "bilinear_batches": "mini-batches, cyclic",
 }
-MARKERS = "osD^vP*Xhd"
+_NAMES = ("blue", "orange", "green", "vermillion", "purple", "sky", "brown", "grey", "pink")
+PALETTE = [*(style.COLOURS[name] for name in _NAMES), style.INK]
+"""A colour for each of ten rules; colour-blind readers tell them apart, and markers help."""
+MARKERS = "osD^vPXph*"
+WIDTH = 0.42
+"""How far apart the marks at one step size are drawn, first to last, in powers of two."""
 
 
 def draw(tables: Tables) -> Figure:
@@ -30,14 +35,14 @@ def draw(tables: Tables) -> Figure:
     names = list(dict.fromkeys(row["loss"] for row in orders))
     rules = list(dict.fromkeys(row["rule"] for row in orders))
     figure, axes = style.panels(len(names), columns=2, aspect=0.72)
-    colours = dict(zip(rules, style.sequence(len(rules), "turbo"), strict=True))
+    looks = {rule: _look(i, len(rules)) for i, rule in enumerate(rules)}
     for ax, name in zip(axes, names, strict=True):
         rows = [row for row in orders if row["loss"] == name]
         for row in rows:
-            _draw_rule(ax, row, colours[row["rule"]], MARKERS[rules.index(row["rule"]) % 10])
+            _draw_rule(ax, row, *looks[row["rule"]])
         _draw_guides(ax, rows)
         ax.set(xscale="log", yscale="log", title=LOSSES.get(name, name))
-        ax.set(xlabel=r"step size $h\,/\,T$", ylabel="largest distance")
+        ax.set(xlabel="step size h / T", ylabel="largest distance from the rule")
         style.fraction_ticks(ax.xaxis, rows[0]["step_sizes"], rows[0]["horizon"])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
@@ -49,17 +54,18 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-def _draw_rule(ax: Axes, row: dict[str, Any], colour: Any, marker: str) -> None:
-    h = np.array(row["step_sizes"]) / row["horizon"]
-    ax.plot(h, row["modified_errors"], color=colour, marker=marker, label=row["rule"])
-    ax.plot(
-        h,
-        row["leading_errors"],
-        color=colour,
-        marker=marker,
-        markerfacecolor="white",
-        linestyle="--",
-    )
+def _look(number: int, of: int) -> tuple[dict[str, Any], float]:
+    """Return a rule's colour and marker, and the factor by which its marks are moved sideways."""
+    look = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
+    return look, 2 ** (WIDTH * (number / max(of - 1, 1) - 0.5))
+
+
+def _draw_rule(ax: Axes, row: dict[str, Any], look: dict[str, Any], shift: float) -> None:
+    """Draw both errors of a rule, moved sideways so that no rule hides another."""
+    h = shift * np.array(row["step_sizes"]) / row["horizon"]
+    look = look | {"linewidth": 0.09 * style.measures().text}
+    ax.plot(h, row["modified_errors"], **look, label=row["rule"])
+    ax.plot(h, row["leading_errors"], **look, markerfacecolor="white", linestyle="--")
 
 
 def _draw_guides(ax: Axes, rows: list[dict[str, Any]]) -> None:
@@ -89,9 +95,9 @@ def caption(tables: Tables) -> str:
     modified = [row["modified"] for row in orders]
     return (
         "Largest distance to the rule over the path against the step size, in units of the "
-        "horizon. Filled marks, solid: modified flow, observed orders "
-        f"{min(modified):.2f} to {max(modified):.2f} (theory: 2). Open marks, dashed: leading-order"
-        f" flow, {min(leading):.2f} to {max(leading):.2f} (theory: 1)."
+        "horizon; the marks of the rules stand side by side. Filled marks, solid: modified flow, "
+        f"observed orders {min(modified):.2f} to {max(modified):.2f} (theory: 2). Open marks, "
+        f"dashed: leading-order flow, {min(leading):.2f} to {max(leading):.2f} (theory: 1)."
     )
 
 

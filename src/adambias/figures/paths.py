@@ -50,14 +50,14 @@ def draw(tables: Tables) -> Figure:
 def _draw_paths(
     ax: Axes, summary: dict[str, Any], rows: pd.DataFrame, case: dict[str, Any]
 ) -> None:
-    values = ", ".join(f"{trajectories.SYMBOLS[key]} = {case[key]:g}" for key in ("beta1", "beta2"))
-    more = ", ".join(f"{trajectories.SYMBOLS[key]} = {case[key]:g}" for key in ("epsilon", "h"))
+    values = ", ".join(f"{style.SYMBOLS[key]} = {case[key]:g}" for key in ("beta1", "beta2"))
+    more = ", ".join(f"{style.SYMBOLS[key]} = {case[key]:g}" for key in ("epsilon", "h"))
     margin = 0.15
     ax.set(
         xlim=(rows["theta1"].min() - margin, rows["theta1"].max() + margin),
         ylim=(rows["theta2"].min() - margin, rows["theta2"].max() + margin),
-        xlabel=r"$\theta_1$",
-        ylabel=r"$\theta_2$",
+        xlabel="θ₁",
+        ylabel="θ₂",
         title=f"{values}\n{more}",
     )
     trajectories.landscape(ax, summary, case["epsilon"])
@@ -73,7 +73,7 @@ def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
         ax.plot(path["t"], path["error"], **KINDS[kind])
     top = 3 * rows["error"].max()
     ax.set(yscale="log", ylim=(1e-5 * top, top))
-    ax.set(xlabel=r"time $nh$", ylabel="distance from Adam")
+    ax.set(xlabel="time n·h", ylabel="distance from Adam")
 
 
 def caption(tables: Tables) -> str:
@@ -82,7 +82,9 @@ def caption(tables: Tables) -> str:
     words = []
     for panel, case in summary["settings"]["paths"].items():
         far = {row["kind"]: row["error"] for row in summary["path_errors"] if row["panel"] == panel}
-        title = case["title"].replace("beta", "β").replace("epsilon", "ε")
+        title = case["title"]
+        for name, symbol in style.SYMBOLS.items():
+            title = title.replace(name, symbol)
         words.append(f"{title} {far['leading_order']:.2g} and {far['modified']:.2g}")
     return (
         "Adam with its leading-order and its modified flow from the same start, and the distances "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,18 +13,12 @@ from numpy.typing import NDArray
 from adambias.config.analysis import REGIMES
 from adambias.config.figures import FIGURES
 from adambias.core.decays import log_distance
-from adambias.figures import effect, style
+from adambias.figures import style, words
 from adambias.figures.tables import Tables
 
 TITLE = "Regime map"
 (GRID,) = FIGURES["regime_map"].grids
 LETTERS = {"oscillation": "O", "spike": "S", "divergence": "D"}
-PAPER_PAIRS = {
-    "paper's figure 4": ((0.99, 0.99), (0.94, 0.999)),
-    "paper's figure 5": ((0.9, 0.99), (0.999, 0.999)),
-}
-"""Ranges of beta1 and beta2 that the paper's figures 4 and 5 use."""
-BAR_COLOURS = ("white", "#ffd54a")
 
 
 def draw(tables: Tables) -> Figure:
@@ -38,7 +30,8 @@ def draw(tables: Tables) -> Figure:
     for ax, ((rule, h), group) in zip(axes, maps, strict=True):
         _draw_panel(ax, _cells(group))
         ax.set_title(f"{rule}, h = {h:g}" if several else f"h = {h:g}")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2 if len(maps) < 2 else 3)
+    ncols = 2 if style.is_narrow() or len(maps) == 1 else 4
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=ncols)
     return figure
 
 
@@ -64,30 +57,29 @@ def _draw_panel(ax: Axes, cells: pd.DataFrame) -> None:
     beta1, beta2 = (np.sort(cells[name].unique()) for name in ("beta1", "beta2"))
     edges1, edges2 = _edges(beta1), _edges(beta2)
     for cell in cells.to_dict("records"):
-        row = int(np.searchsorted(beta1, cell["beta1"]))
-        column = int(np.searchsorted(beta2, cell["beta2"]))
-        corner = (edges2[column], edges1[row])
-        size = (edges2[column + 1] - edges2[column], edges1[row + 1] - edges1[row])
+        column = int(np.searchsorted(beta1, cell["beta1"]))
+        row = int(np.searchsorted(beta2, cell["beta2"]))
+        corner = (edges1[column], edges2[row])
+        size = (edges1[column + 1] - edges1[column], edges2[row + 1] - edges2[row])
         colour = style.REGIME_COLOURS[cell["regime"]]
         ax.add_patch(Rectangle(corner, *size, facecolor=colour, edgecolor="white", linewidth=1.2))
-        words = f"{LETTERS[cell['regime']]} {cell['share']}".strip()
-        ax.annotate(
-            words, corner, xytext=(4, 4), textcoords="offset points", color="white",
-            fontweight="bold", zorder=3,
-        )  # fmt: skip
-    ax.set(xlim=(edges2[0], edges2[-1]), ylim=(edges1[0], edges1[-1]))
+        middle = (corner[0] + size[0] / 2, corner[1] + size[1] / 2)
+        _write(ax, f"{LETTERS[cell['regime']]} {cell['share']}".strip(), middle, colour)
+    ax.set(xlim=(edges1[0], edges1[-1]), ylim=(edges2[0], edges2[-1]))
     both = (max(edges1[0], edges2[0]), min(edges1[-1], edges2[-1]))
     ax.plot(both, both, color=style.INK, linestyle="--")
-    for (range1, range2), inner in zip(PAPER_PAIRS.values(), BAR_COLOURS, strict=True):
-        _mark(ax, range1, range2, inner)
     _decay_ticks(ax, beta1, beta2)
 
 
-def _mark(ax: Axes, range1: Sequence[float], range2: Sequence[float], inner: str) -> None:
-    """Draw a range of the paper's pairs, clipped to the map."""
-    x, y = log_distance(range2), log_distance(range1)
-    ax.plot(x, y, color=style.INK, linewidth=4, solid_capstyle="round", clip_on=True)
-    ax.plot(x, y, color=inner, linewidth=2, solid_capstyle="round", clip_on=True)
+def _write(ax: Axes, said: str, place: tuple[float, float], colour: style.Colour) -> None:
+    """Write into a cell, over the line that may cross it, in black or white, as reads better."""
+    light = np.dot(colour, (0.299, 0.587, 0.114)) > 0.5
+    ax.annotate(
+        said, place, ha="center", va="center", fontweight="bold", zorder=3,
+        fontsize=(0.95 if " " in said else 1.15) * style.measures().text,
+        color=style.INK if light else "white",
+        bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.15"},
+    )  # fmt: skip
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,10 +93,10 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _decay_ticks(ax: Axes, beta1: NDArray[np.float64], beta2: NDArray[np.float64]) -> None:
-    for axis, values in ((ax.xaxis, beta2), (ax.yaxis, beta1)):
+    for axis, values in ((ax.xaxis, beta1), (ax.yaxis, beta2)):
         style.fixed_ticks(axis, log_distance(values), [f"{value:g}" for value in values])
-    style.slant_many(ax)
-    ax.set(xlabel="β₂", ylabel="β₁")
+    style.slant_crowded(ax)
+    ax.set(xlabel=style.SYMBOLS["beta1"], ylabel=style.SYMBOLS["beta2"])
     ax.grid(False)
 
 
@@ -113,15 +105,7 @@ def _legend() -> list[Patch | Line2D]:
         Patch(facecolor=style.REGIME_COLOURS[name], label=f"{LETTERS[name]}: {name}")
         for name in REGIMES
     ]
-    handles.append(Line2D([], [], color=style.INK, linestyle="--", label="β₁ = β₂"))
-    for label, inner in zip(PAPER_PAIRS, BAR_COLOURS, strict=True):
-        handles.append(
-            Line2D(
-                [], [], color=style.INK, linewidth=1.2, marker="s", markerfacecolor=inner,
-                markeredgecolor=style.INK, label=label,
-            )
-        )  # fmt: skip
-    return handles
+    return [*handles, Line2D([], [], color=style.INK, linestyle="--", label="β₁ = β₂")]
 
 
 def caption(tables: Tables) -> str:
@@ -131,10 +115,9 @@ def caption(tables: Tables) -> str:
     many = ", the commonest of the seeds with its share" if seeds > 1 else ""
     return (
         f"Regime of each training over β₁ and β₂, {_step_sizes(trials)}{many}; "
-        f"{effect.describe(tables, GRID)}, n = {seeds} per pair. Axes: log 1/(1 − β). "
-        "O: small oscillations; S: large spikes of the loss; D: the loss ends above its start. "
-        "The bars are the pairs of the paper's figures 4 and 5 (there with other networks, data "
-        "and step sizes)."
+        f"{words.describe(tables, GRID)}, n = {seeds} per pair. Axes: log 1/(1 − β). "
+        "O: small oscillations; S: the loss leaps and comes down again; D: it ends above its "
+        "start, leaps and stays up, or is no number any more."
     )
 
 
@@ -146,14 +129,14 @@ def _step_sizes(trials: pd.DataFrame) -> str:
 def alt(tables: Tables) -> str:
     """Count the regimes in words."""
     trials = _load(tables)
-    words = []
+    said = []
     for (rule, h), group in trials.groupby(["rule", "h"]):
         counts = group["regime"].value_counts()
         listed = ", ".join(f"{counts.get(name, 0)} {name}" for name in REGIMES)
-        words.append(f"{rule} at h {h:g}: {listed}")
-    return f"Map of regimes over beta 1 and beta 2; {'; '.join(words)}."
+        said.append(f"{rule} at h {h:g}: {listed}")
+    return f"Map of regimes over beta 1 and beta 2; {'; '.join(said)}."
 
 
 def settings(tables: Tables) -> dict[str, str]:
     """Return the settings behind the figure."""
-    return effect.setting(tables, GRID, ("beta1", "beta2", "h"))
+    return words.setting(tables, GRID, ("beta1", "beta2", "h"))

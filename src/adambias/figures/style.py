@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -60,7 +61,10 @@ MEDIA: dict[str, Measures] = {
 }
 _medium: ContextVar[str] = ContextVar("medium", default="screen")
 
-_names = ("blue", "orange", "green", "vermillion", "purple", "brown", "pink", "grey", "yellow")
+_names = (
+    *("blue", "orange", "green", "vermillion", "purple", "brown", "pink", "grey", "yellow"),
+    "sky",
+)
 COLOURS: dict[str, Colour] = dict(
     zip(_names, sns.color_palette("colorblind", len(_names)), strict=True)
 )
@@ -68,6 +72,8 @@ COLOURS: dict[str, Colour] = dict(
 
 INK = "#222222"
 FAINT = "#8a8a8a"
+SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
+"""The paper's symbols, the same in every axis, legend and caption."""
 
 REGIME_COLOURS: dict[str, Colour] = {
     "oscillation": COLOURS["blue"],
@@ -235,11 +241,19 @@ def fixed_ticks(axis: Axis, places: Iterable[float], labels: Sequence[str]) -> N
     axis.set_minor_locator(NullLocator())
 
 
-def slant_many(ax: Axes) -> None:
-    """Turn the labels of the x axis where more than five would meet."""
-    labels = ax.get_xticklabels()
-    for label in labels if len(labels) > 5 else ():
-        label.set(rotation=35, ha="right", rotation_mode="anchor")
+def slant_crowded(ax: Axes) -> None:
+    """Turn the labels of the x axis where two would meet; its ticks and limits must be set."""
+    points = [(place, ax.get_ylim()[0]) for place in ax.get_xticks()]
+    shares = ax.transLimits.transform(ax.transScale.transform(points))[:, 0]
+    width = 72 * ax.get_window_extent().width / mpl.rcParams["figure.dpi"]
+    # A digit is about 0.6 of the font's size wide, and one should fit between two labels.
+    digit = 0.6 * 0.9 * measures().text
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    for one, other in itertools.pairwise(np.argsort(shares)):
+        needed = digit * (1 + (len(labels[one]) + len(labels[other])) / 2)
+        if width * (shares[other] - shares[one]) < needed:
+            for label in ax.get_xticklabels():
+                label.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
 def plain_log(axis: Axis) -> None:

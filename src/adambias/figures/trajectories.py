@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.contour import ContourSet
 
-SYMBOLS = {"beta1": r"$\beta_1$", "beta2": r"$\beta_2$", "h": r"$h$", "epsilon": r"$\varepsilon$"}
 VIEW = (0.0, 4.0)
 ZOOM = ((0.3, 1.12), (0.62, 1.7))
 INSET = (0.53, 0.155, 0.46, 0.48)
@@ -76,13 +75,11 @@ def _drop_vertices(shades: ContourSet, tolerance: float) -> None:
     shades.set_paths(paths)
 
 
-def fan_panel(
-    ax: Axes, summary: dict[str, Any], paths: pd.DataFrame, name: str, legend_title: str
-) -> None:
+def fan_panel(ax: Axes, summary: dict[str, Any], paths: pd.DataFrame, name: str) -> None:
     """Draw one panel of figure 2 or 3: the trajectories, and their arrival enlarged."""
     fan = summary["settings"]["fans"][name]
     varied = next(key for key in ("beta1", "beta2", "h") if len(fan[key]) > 1)
-    ax.set(xlim=VIEW, ylim=VIEW, xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
+    ax.set(xlim=VIEW, ylim=VIEW, xlabel="θ₁", ylabel="θ₂", aspect="equal")
     inset = ax.inset_axes(INSET, xlim=ZOOM[0], ylim=ZOOM[1])
     for each in (ax, inset):
         landscape(each, summary, fan["epsilon"])
@@ -96,7 +93,7 @@ def fan_panel(
     ax.legend(
         [handles[i] for i in chosen],
         [labels[i] for i in chosen],
-        title=legend_title,
+        title=style.SYMBOLS[varied],
         loc="upper right",
         frameon=True,
         framealpha=0.9,
@@ -141,9 +138,11 @@ def fixed_words(summary: dict[str, Any], name: str) -> str:
     """Return what a fan keeps fixed, in symbols."""
     fan = summary["settings"]["fans"][name]
     parts = [
-        f"{SYMBOLS[key]} = {fan[key][0]:g}" for key in ("beta1", "beta2", "h") if len(fan[key]) == 1
+        f"{style.SYMBOLS[key]} = {fan[key][0]:g}"
+        for key in ("beta1", "beta2", "h")
+        if len(fan[key]) == 1
     ]
-    return ", ".join([*parts, f"{SYMBOLS['epsilon']} = {fan['epsilon']:g}"])
+    return ", ".join([*parts, f"{style.SYMBOLS['epsilon']} = {fan['epsilon']:g}"])
 
 
 def fan_settings(summary: dict[str, Any], names: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ and figures that ``dvc repro`` would make at that scale, without the data they w
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,24 +23,23 @@ from adambias.core.errors import LedgerError
 from adambias.core.files import markdown_table, write_text
 from adambias.figures import run as figures
 from adambias.figures.report import page as report
+from adambias.figures.report import rows
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 
-_CLAIM = (
-    *("sentence", "source", "claimed", "found", "value", "low", "high", "n", "used", "planned"),
-    "verdict",
-)
 _TRIAL = (
     *("trial", "grid", "model", "h", "beta1", "beta2", "seed", "epochs_done", "regime"),
-    *("peak_perturbed_one_norm", "best_test_accuracy", "final_train_loss", "seconds"),
+    *("progress_log10_excess", "peak_log10_excess", "hill_log10_excess", "late_test_accuracy"),
+    *("final_train_loss", "seconds"),
 )
 
 
 def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     """Write ``tables/``, ``figures/`` and ``report.html`` beside a folder's ``ledger/``.
 
-    ``tables/README.md`` shows the claims and the trials by their keys in the ledger.
+    ``tables/README.md`` shows the claims, their other readings, and the trials by their keys in the
+    ledger.
 
     Parameters
     ----------
@@ -103,17 +103,65 @@ def from_trainings(settings: Figures) -> list[str]:
 
 
 def _readme(tables: Path) -> str:
-    """Return the claims and the trials as tables in Markdown."""
+    """Return the claims, their other readings and the trials as tables in Markdown."""
     claims = json.loads((tables / "claims.json").read_text(encoding="utf-8"))
     trials = pd.read_parquet(tables / "trials.parquet", columns=list(_TRIAL))
-    rows: list[dict[str, Any]] = trials.to_dict("records")  # type: ignore[assignment]
-    return f"# Claims\n\n{_table(_CLAIM, claims)}\n# Trials\n\n{_table(_TRIAL, rows)}"
+    records: list[dict[str, Any]] = trials.to_dict("records")  # type: ignore[assignment]
+    beside = [_reading(claim, name, row) for claim in claims for name, row in rows.readings(claim)]
+    return (
+        "# Claims\n\nEach is decided by one number. The raw verdict is that of this number alone, "
+        "and the verdict is\nwhat stands after Holm's procedure over all claims.\n\n"
+        f"{_table([_claim(row) for row in claims])}\n"
+        f"# Other readings\n\nThey decide nothing.\n\n{_table(beside)}\n"
+        f"# Trials\n\n{_table([_trial(row) for row in records])}"
+    )
 
 
-def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [[_word(row[name]) for name in names] for row in rows]
-    return markdown_table([name.replace("_", " ") for name in names], cells)
+def _claim(row: rows.Row) -> dict[str, str]:
+    """Return the cells of a claim by their headings."""
+    return {
+        "claim": row["key"],
+        "sentence": row["sentence"],
+        "source": row["source"],
+        "decided by": f"{row['name'] or row['decided_by']}: {row['statistic']}",
+        **_numbers(row),
+        "trials": f"{row['used']} of {row['planned']}",
+        "raw verdict": row["raw_verdict"],
+        **_verdict(row),
+    }
+
+
+def _reading(claim: rows.Row, name: str, row: rows.Row) -> dict[str, str]:
+    """Return the cells of a reading by their headings."""
+    named = {"claim": claim["key"], "reading": f"{name}: {row['statistic']}"}
+    return {**named, **_numbers(row), **_verdict(row)}
+
+
+def _numbers(row: rows.Row) -> dict[str, str]:
+    return {
+        "claimed": row["claimed"],
+        "found": rows.found(row),
+        "value": rows.number(row["value"]),
+        "interval": rows.interval(row),
+        "n": str(row["n"]),
+        "seeds": rows.seeds(row),
+    }
+
+
+def _verdict(row: rows.Row) -> dict[str, str]:
+    return {"verdict": row["verdict"], "reason": row["reason"]}
+
+
+def _trial(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the cells of a trial by their headings."""
+    return {name.replace("_", " "): _word(row[name]) for name in _TRIAL}
+
+
+def _table(lines: Sequence[Mapping[str, str]]) -> str:
+    return markdown_table(list(lines[0]), [list(line.values()) for line in lines]) if lines else ""
 
 
 def _word(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "–"
+    return str(value)

@@ -18,11 +18,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse, ClaimSpec
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
+from adambias.figures.report import preregistration, rows
 
 PACKAGES = (
     *("adambias", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow"),
@@ -72,16 +72,13 @@ def run(
     trials = pd.read_parquet(_needed(results / "trials.parquet"))
     claims = json.loads(_needed(results / "claims.json").read_text(encoding="utf-8"))
     figures = json.loads(_needed(pictures / "figures.json").read_text(encoding="utf-8"))
-    drawn = {figure["name"] for figure in figures}
     settings = analyse or Analyse()
-    shown = _shown(settings.all_claims, drawn)
     rules = {name: v for name, v in dataclasses.asdict(settings).items() if name != "claims"}
     page = _template().render(
         scale=scale,
-        trained=_trained(trials),
-        computed=any(claim["of"] != "seeds" for claim in claims),
-        score={word: sum(claim["verdict"] == word for claim in claims) for word in VERDICTS},
-        claims=[claim | {"figure": shown.get(claim["key"])} for claim in claims],
+        trainings=_trainings(trials),
+        **_claims(claims, settings.all_claims, {figure["name"] for figure in figures}),
+        preregistered=preregistration.stated(results),
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
         regimes=list(REGIMES),
         grids=list(_grids(trials)),
@@ -109,26 +106,40 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": _number, "singular": _singular}
+    environment.filters |= {
+        **{"estimate": rows.estimate, "found": rows.found, "readings": rows.readings},
+        **{"counted": rows.counted, "seeds": rows.seeds},
+    }
     return environment.get_template("page.html")
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+def _claims(
+    claims: Sequence[rows.Row], specs: Mapping[str, ClaimSpec], drawn: set[str]
+) -> dict[str, Any]:
+    """Return the claims on networks and the computed checks, their verdicts counted apart.
 
-
-def _singular(of: str, n: int) -> str:
-    """Return what is counted, in the singular if there is one."""
-    ones = {
-        "seeds": "seed",
-        "cases": "case",
-        "trajectories": "trajectory",
-        "pairs of decays": "pair of decays",
+    ``evidence`` holds the figures that show a claim on networks.
+    """
+    shown = {key: spec.figure for key, spec in specs.items() if spec.figure in drawn}
+    kinds = {
+        kind: [{**claim, "figure": shown.get(claim["key"])} for claim in members]
+        for kind, members in rows.by_kind(claims).items()
     }
-    return ones.get(of, of) if n == 1 else of
+    return {
+        **kinds,
+        "score": {kind: rows.count(members) for kind, members in kinds.items()},
+        "measures": _measures(kinds["trained"]),
+        "evidence": {claim["figure"] for claim in kinds["trained"]},
+    }
 
 
-def _trained(trials: pd.DataFrame) -> dict[str, Any]:
+def _measures(claims: Iterable[rows.Row]) -> list[tuple[str, str]]:
+    """Return the names of the readings beside deciding ones, each with what it measures."""
+    pairs = ((name, row["statistic"]) for claim in claims for name, row in rows.readings(claim))
+    return list(dict.fromkeys(pairs))
+
+
+def _trainings(trials: pd.DataFrame) -> dict[str, Any]:
     """Return how many trainings there were, of what and where; a trial counts once."""
     once = trials.drop_duplicates("trial")
     return {
@@ -137,11 +148,6 @@ def _trained(trials: pd.DataFrame) -> dict[str, Any]:
         "datasets": sorted(once["dataset"].unique()),
         "machines": sorted(trials["machine"].dropna().unique()) if "machine" in trials else [],
     }
-
-
-def _shown(claims: Mapping[str, ClaimSpec], drawn: set[str]) -> dict[str, str]:
-    """Return the figure that shows each claim, where it was drawn."""
-    return {key: spec.figure for key, spec in claims.items() if spec.figure in drawn}
 
 
 def _picture(name: str, folder: Path) -> dict[str, Any]:
@@ -188,7 +194,8 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            several = isinstance(value, list | tuple)
+            yield f"{prefix}{name}", ", ".join(map(str, value)) if several else value
 
 
 def _commands(scale: str) -> tuple[tuple[str, str], ...]:

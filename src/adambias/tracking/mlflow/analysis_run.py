@@ -36,6 +36,8 @@ _TABLES = (".json", ".parquet", ".md")
 _FIGURES = (".png", ".svg", ".pdf")
 _COLUMNS = {"claim": "sentence", "in the paper": "source", "found": "found", "verdict": "verdict"}
 """Heading and field of what the description says of a claim."""
+_KINDS = {True: "on trained networks", False: "computed checks of the law"}
+"""What the description calls claims that are trained, and those that are not."""
 _NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
 
 
@@ -245,8 +247,9 @@ def _tags(analysis: Analysis, parents: Mapping[str, Run]) -> dict[str, str]:
 
 def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterable[Run]) -> str:
     """Return Markdown with the verdicts and links to the sweeps' runs."""
-    counts = Counter(claim["verdict"] for claim in claims)
-    said = ", ".join(f"{verdict} {number}" for verdict, number in sorted(counts.items()))
+    claims = [{**claim, "found": _found(claim)} for claim in claims]
+    counts = [_counted(words, claims, trained) for trained, words in _KINDS.items()]
+    said = "; ".join(filter(None, counts))
     rows = [
         [str(claim[name]).replace("|", "\\|") for name in _COLUMNS.values()] for claim in claims
     ]
@@ -255,7 +258,7 @@ def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterab
         for run in parents
     )
     table = markdown_table(list(_COLUMNS), rows).rstrip("\n")
-    return f"""**The paper's claims at scale {scale}**: {said or "none judged"}.
+    return f"""**The paper's claims at scale {scale}**, {said or "none judged"}.
 
 {table}
 
@@ -266,6 +269,19 @@ def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterab
 Figures, tables and the report are among the artifacts; every number of `metrics.json` is a metric.
 **Reproduce**, with `scale: {scale}` in `params.yaml`: `dvc repro`.
 """
+
+
+def _found(claim: Mapping[str, Any]) -> str:
+    """Return the direction that was found, but only where the verdict rests on it."""
+    decided = claim["verdict"] in ("agrees", "disagrees")
+    return str(claim["found"]) if decided else "unresolved"
+
+
+def _counted(words: str, claims: Iterable[Mapping[str, Any]], trained: bool) -> str:
+    """Count the verdicts of one kind of claim; checks of a theorem never add to trainings."""
+    counts = Counter(claim["verdict"] for claim in claims if claim["trained"] == trained)
+    said = ", ".join(f"{verdict} {number}" for verdict, number in sorted(counts.items()))
+    return f"{words}: {said}" if said else ""
 
 
 def _complete_sweep(

@@ -1,0 +1,73 @@
+"""What the report and the tables of kept evidence say of the rows of ``claims.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from adambias.analysis.trends import VERDICTS, spans
+
+Row = Mapping[str, Any]
+"""A claim, or one of its readings."""
+
+_NOT_FOUND = {"inconclusive": "unresolved", "not testable": "–"}
+_ONES = {
+    "cases": "case",
+    "trajectories": "trajectory",
+    "pairs of decays": "pair of decays",
+}
+
+
+def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the claims on trained networks, and the checks that were computed from the law.
+
+    The two are never counted together: a check of a theorem is no evidence on networks.
+    """
+    kinds: dict[str, list[Row]] = {"trained": [], "computed": []}
+    for claim in claims:
+        kinds["trained" if claim["trained"] else "computed"].append(claim)
+    return kinds
+
+
+def count(claims: Iterable[Row]) -> dict[str, int]:
+    """Return how many claims of one kind got each verdict."""
+    verdicts = [claim["verdict"] for claim in claims]
+    return {word: verdicts.count(word) for word in VERDICTS}
+
+
+def readings(claim: Row) -> list[tuple[str, Row]]:
+    """Return a claim's other readings, each with its name; one without a name has its key's."""
+    return [(row["name"] or key, row) for key, row in claim["readings"].items()]
+
+
+def found(row: Row) -> str:
+    """Return the direction that was found, but only where the verdict rests on it."""
+    return str(_NOT_FOUND.get(row["verdict"], row["found"]))
+
+
+def number(value: float | None) -> str:
+    """Return a number with three digits, a dash for one that is absent."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
+def interval(row: Row) -> str:
+    """Return the bounds of an estimate, nothing if it has none."""
+    low, high = row["low"], row["high"]
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def estimate(row: Row) -> str:
+    """Return an estimate with its interval: ``0.083 [0.052, 0.114]``."""
+    return f"{number(row['value'])} {interval(row)}".rstrip()
+
+
+def counted(row: Row) -> str:
+    """Return how many of what an estimate rests on: ``12 cases``."""
+    of = row["of"]
+    return f"{row['n']} {_ONES.get(of, of) if row['n'] == 1 else of}"
+
+
+def seeds(row: Row) -> str:
+    """Return which seeds an estimate rests on: ``seeds 10 to 15``."""
+    several = "s" if len(row["seeds"]) > 1 else ""
+    return f"seed{several} {spans(row['seeds'])}" if row["seeds"] else "no seed"
