@@ -1,6 +1,7 @@
 """A fixed small ledger and the tables it gives, number by number.
 
-After a wanted change of the analysis: ``PYTHONPATH=tests/helpers python tests/analysis/test_golden.py``, and read the diff.
+After a wanted change of the analysis, ``PYTHONPATH=tests/helpers python
+tests/analysis/test_golden.py`` writes them anew; read the diff.
 """
 
 from __future__ import annotations
