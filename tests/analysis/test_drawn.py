@@ -46,7 +46,6 @@ def test_points_are_the_oscillation_trials_of_every_grid_with_a_claim(results):
 def test_hill_curves_have_every_trial_and_their_means_a_row_for_each_epoch(results):
     curves = pd.read_parquet(results / "hill_curves.parquet")
     means = pd.read_parquet(results / "hill_means.parquet")
-    assert (curves["floor_share"] < 1).all()
     groups = curves.groupby(["grid", "series", "value", "epoch"])["log10_norm"]
     expected = groups.mean().sort_index()
     found = means.set_index(["grid", "series", "value", "epoch"])["log10_norm"].sort_index()

@@ -105,7 +105,9 @@ def test_the_page_says_what_was_measured(page: Path) -> None:
 
 
 def unmarked(page: Path) -> str:
-    return TABLE.sub("", QUOTE.sub("", page.read_text(encoding="utf-8")))
+    """Return what a page says itself: without quotations and blocks of code."""
+    text = TABLE.sub("", QUOTE.sub("", page.read_text(encoding="utf-8")))
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -53,7 +53,7 @@ def tables(
         ``means.parquet`` has n and the means of the quantities over the seeds of each ``series`` at
         each ``value`` of the axis, with ``<name>_low`` and ``<name>_high``.
         ``hill_curves.parquet`` has each trial's training loss, ``log10_norm`` and ``log10_excess``
-        by epoch, and the share of p√ε in the norm; ``hill_means.parquet`` their means and bounds;
+        by epoch; ``hill_means.parquet`` their means and bounds;
         ``level_means.parquet`` those of ``log10_excess`` at equal training loss: ``loss`` is a
         fraction of the loss at the start.
         ``correlations.parquet`` has, for each grid and rule, the rank correlation of norm and
@@ -94,8 +94,7 @@ _WITHIN = [f"{name}_within" for name in QUANTITIES]
 _POINTS = ["grid", "axis", "trial", "series", "peak_is_top", *_WITHIN]
 _PLACE = ["grid", "axis", "series", "value"]
 _MEANS = [*_PLACE, "n", *_bounded(*QUANTITIES, *_WITHIN), "level"]
-_CURVES = [*_PLACE, "trial", "seed", "epoch", "train_loss"]
-_CURVES += ["log10_norm", "log10_excess", "floor_share"]
+_CURVES = [*_PLACE, "trial", "seed", "epoch", "train_loss", "log10_norm", "log10_excess"]
 _MEAN_CURVES = [*_PLACE, "epoch", "n", *_bounded("log10_norm", "log10_excess"), "level"]
 _LEVEL_MEANS = [*_PLACE, "loss", "n", *_bounded("log10_excess"), "level"]
 _CORRELATIONS = ["grid", "axis", "model", "dataset", "rule", "n"]
@@ -130,9 +129,7 @@ def _logs(trials: pd.DataFrame, curves: pd.DataFrame, grid: str, axis: str) -> p
 
 
 def _curves(logs: pd.DataFrame, grid: str, axis: str) -> pd.DataFrame:
-    share = logs["norm_floor"] / logs["perturbed_one_norm"]
-    placed = logs.rename(columns={axis: "value"})
-    return placed.assign(floor_share=share, grid=grid, axis=axis)
+    return logs.rename(columns={axis: "value"}).assign(grid=grid, axis=axis)
 
 
 def _level_means(logs: pd.DataFrame, trials: pd.DataFrame, axis: str, level: float) -> pd.DataFrame:
