@@ -144,8 +144,7 @@ def test_trainings_that_differ_in_speed_alone_never_agree_at_equal_progress(
         done = warp(n / epochs, fast)
         loss = 1.4 * np.exp(-4.5 * done)
         log_norm = 2.2 + 0.8 * np.exp(-(((done - 0.35) / 0.2) ** 2)) - 0.9 * done
-        columns = synthetic.history_of(n, loss, 10**log_norm, accuracy, eval_every)
-        return columns
+        return synthetic.history_of(n, loss, 10**log_norm, accuracy, eval_every)
 
     monkeypatch.setattr(synthetic, "history", history)
     grids = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adambias.analysis.histories import Columns
 from adambias.analysis.trends import band
@@ -105,6 +105,10 @@ def log_curves(curves: pd.DataFrame, trials: pd.DataFrame, axis: str) -> pd.Data
     joined = curves.merge(trials[["trial", "seed", "series", "norm_floor", axis]], on="trial")
     norm = joined["perturbed_one_norm"]
     excess = norm - joined["norm_floor"]
-    return joined.assign(
-        log10_norm=np.log10(norm.where(norm > 0)), log10_excess=np.log10(excess.where(excess > 0))
-    )
+    return joined.assign(log10_norm=log_positive(norm), log10_excess=log_positive(excess))
+
+
+def log_positive(values: ArrayLike) -> NDArray[np.float64]:
+    """Return log10, NaN where a value is not above zero."""
+    numbers = np.asarray(values, dtype=float)
+    return np.log10(np.where(numbers > 0, numbers, np.nan))

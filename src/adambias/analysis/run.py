@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 
 from adambias.analysis import curves as curve_tables
 from adambias.analysis import drawn
-from adambias.analysis.claims.claim import Claim
+from adambias.analysis.claims.claim import Claim, by_kind, count_verdicts
 from adambias.analysis.claims.findings import Findings
 from adambias.analysis.claims.judge import judge
 from adambias.analysis.histories import further_columns, histories
 from adambias.analysis.plots import write_plots
 from adambias.analysis.summaries import NEEDED, summarise
-from adambias.analysis.trends import VERDICTS
 from adambias.config import Analyse
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
@@ -184,10 +183,7 @@ def summarise_claims(trials: pd.DataFrame, claims: list[Claim]) -> dict[str, Any
             "total": len(once),
             **{regime: int((once["regime"] == regime).sum()) for regime in REGIMES},
         },
-        "verdicts": {
-            kind: _count([row for row in rows if row["trained"] == trained])
-            for kind, trained in (("trained", True), ("computed", False))
-        },
+        "verdicts": {kind: count_verdicts(of_kind) for kind, of_kind in by_kind(rows).items()},
         "claims": {row["key"]: _numbers(row) for row in rows},
     }
 
@@ -197,11 +193,6 @@ _NUMBERS = (
     *("n", "seeds", "used", "planned", "found", "raw_verdict", "verdict"),
 )
 """What ``metrics.json`` keeps of a claim and of each of its readings."""
-
-
-def _count(rows: list[dict[str, Any]]) -> dict[str, int]:
-    verdicts = [row["verdict"] for row in rows]
-    return {word: verdicts.count(word) for word in VERDICTS}
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from adambias.analysis.curves import log_positive
 from adambias.analysis.hills import find_hill
 from adambias.analysis.histories import Columns
 from adambias.analysis.progress import at_levels, levels
@@ -69,12 +69,6 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         "lowest_train_loss": -highest(-np.asarray(loss, dtype=float)),
         "not_finite": int(np.count_nonzero(~np.isfinite(loss) | ~np.isfinite(norm))),
     }
-
-
-def log_positive(values: ArrayLike) -> NDArray[np.float64]:
-    """Return log10, NaN where a value is not above zero."""
-    numbers = np.asarray(values, dtype=float)
-    return np.log10(np.where(numbers > 0, numbers, np.nan))
 
 
 def _progress(history: Columns, floor: float, settings: Analyse) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 
+from adambias.analysis.claims.claim import by_kind
 from adambias.config import Analyse, Verdict
 from adambias.core.errors import DataError
 from adambias.figures.report import page as report
@@ -126,7 +127,7 @@ def test_each_kind_of_claim_has_its_own_table(page, results):
         set(re.findall(r'id="claim-(\w+)"', text[text.index(start) : text.index(end)]))
         for start, end in (('id="claims">', 'id="checks">'), ('id="checks">', 'id="figures">'))
     )
-    kinds = rows.by_kind(claims_of(results).values())
+    kinds = by_kind(claims_of(results).values())
     assert trained == {claim["key"] for claim in kinds["trained"]}
     assert computed == {claim["key"] for claim in kinds["computed"]}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adambias.analysis.trends import Estimate, VerdictWord
+from adambias.analysis.trends import VERDICTS, Estimate, VerdictWord
 from adambias.config import ClaimSpec
 
 
@@ -48,19 +48,13 @@ class Reading:
     verdict: VerdictWord
     reason: str
 
-    @property
-    def numbers(self) -> dict[str, Any]:
-        """The estimate's numbers."""
-        numbers = {field.name: getattr(self.estimate, field.name) for field in _NUMBERS}
-        return numbers if self.planned is not None else numbers | {"used": None}
-
     def as_row(self) -> dict[str, Any]:
         """Return the reading as plain values, None for a number that is absent."""
-        words = {name: value for name, value in vars(self).items() if name != "estimate"}
-        return {name: plain(value) for name, value in (words | self.numbers).items()}
-
-
-_NUMBERS = dataclasses.fields(Estimate)
+        values = vars(self) | vars(self.estimate)
+        del values["estimate"]
+        if self.planned is None:
+            values["used"] = None
+        return {name: _plain(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +104,7 @@ class Claim:
             "name": spec.about.name,
             **read,
             "raw_verdict": self.reading.verdict,
-            "p_corrected": plain(self.p_corrected),
+            "p_corrected": _plain(self.p_corrected),
             "verdict": self.verdict,
             "reason": self.reason,
             "readings": {
@@ -120,10 +114,31 @@ class Claim:
         }
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Return a value as JSON has it: numbers with eight digits, None for one that is absent."""
     if isinstance(value, tuple):
         return list(value)
     if not isinstance(value, float):
         return value
     return float(f"{value:.8g}") if math.isfinite(value) else None
+
+
+Row = Mapping[str, Any]
+"""A claim of ``claims.json``, or one of its readings."""
+
+
+def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the claims on trained networks, and the checks that were computed from the law.
+
+    The two are never counted together: a check of a theorem is no evidence on networks.
+    """
+    kinds: dict[str, list[Row]] = {"trained": [], "computed": []}
+    for claim in claims:
+        kinds["trained" if claim["trained"] else "computed"].append(claim)
+    return kinds
+
+
+def count_verdicts(claims: Iterable[Row]) -> dict[str, int]:
+    """Return how many claims of one kind got each verdict."""
+    verdicts = [claim["verdict"] for claim in claims]
+    return {word: verdicts.count(word) for word in VERDICTS}

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from adambias.analysis.claims.claim import by_kind, count_verdicts
 from adambias.config import Analyse, ClaimSpec
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
@@ -123,11 +124,11 @@ def _claims(
     shown = {key: spec.figure for key, spec in specs.items() if spec.figure in drawn}
     kinds = {
         kind: [{**claim, "figure": shown.get(claim["key"])} for claim in members]
-        for kind, members in rows.by_kind(claims).items()
+        for kind, members in by_kind(claims).items()
     }
     return {
         **kinds,
-        "score": {kind: rows.count(members) for kind, members in kinds.items()},
+        "score": {kind: count_verdicts(members) for kind, members in kinds.items()},
         "measures": _measures(kinds["trained"]),
         "evidence": {claim["figure"] for claim in kinds["trained"]},
     }

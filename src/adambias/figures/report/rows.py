@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from adambias.analysis.trends import VERDICTS, spans
-
-Row = Mapping[str, Any]
-"""A claim, or one of its readings."""
+from adambias.analysis.claims.claim import Row
+from adambias.analysis.trends import spans
 
 _NOT_FOUND = {"inconclusive": "unresolved", "not testable": "–"}
 _ONES = {
@@ -16,23 +11,6 @@ _ONES = {
     "trajectories": "trajectory",
     "pairs of decays": "pair of decays",
 }
-
-
-def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the claims on trained networks, and the checks that were computed from the law.
-
-    The two are never counted together: a check of a theorem is no evidence on networks.
-    """
-    kinds: dict[str, list[Row]] = {"trained": [], "computed": []}
-    for claim in claims:
-        kinds["trained" if claim["trained"] else "computed"].append(claim)
-    return kinds
-
-
-def count(claims: Iterable[Row]) -> dict[str, int]:
-    """Return how many claims of one kind got each verdict."""
-    verdicts = [claim["verdict"] for claim in claims]
-    return {word: verdicts.count(word) for word in VERDICTS}
 
 
 def readings(claim: Row) -> list[tuple[str, Row]]:
