@@ -191,11 +191,11 @@ def test_thresholds_out_of_range_are_refused(values, said):
         (0.3, 0.99, 0.1, "divergence"),
     ],
 )
-def test_real_trainings(h, beta1, beta2, regime):
+def test_real_trainings(h, beta1, beta2, regime, tmp_path):
     from adambias import load_dataset, train
 
     torch.set_num_threads(1)
     trial = Trial(h=h, beta1=beta1, beta2=beta2, epochs=60, epsilon=1e-8, eval_every=60)
-    training = train(trial, load_dataset("digits", train_size=100))
+    training = train(trial, load_dataset("digits", train_size=100, root=tmp_path))
     losses = [record.train_loss for record in training]
     assert classify(losses, diverged=training.status == "diverged").regime == regime
