@@ -296,6 +296,12 @@ def test_a_folder_of_other_semantics_is_kept_and_not_used(ledger, monkeypatch):
     assert ledger.store.read(f"{older.key}/done.json") == before
 
 
+def test_an_unfinished_trial_with_measures_is_opened_again(tmp_path):
+    job = job_of(measures=("weight_norm",))
+    for _ in range(2):
+        opened(tmp_path).open_trial(job)
+
+
 def test_a_folder_renamed_to_another_key_is_refused_and_left_as_it_is(tmp_path):
     ledger, first, second = opened(tmp_path), job_of(), job_of(seed=1)
     finish(ledger, first)

@@ -186,14 +186,16 @@ class Ledger:
             manifest = self._read_json(name)
         except LedgerError:  # damaged: the key says what belongs into it
             manifest = None
-        if manifest == job.manifest():
+        described = _dump(job.manifest())
+        # As bytes, since what is read back has lists where a trial has tuples.
+        if manifest is not None and _dump(manifest) == described:
             return
         if manifest is not None:
             raise LedgerError(
                 f"{self.store.where(name)}: describes another trial than {job.key}: take the "
                 "folder out of the ledger"
             )
-        self.store.write(name, _dump(job.manifest()))
+        self.store.write(name, described)
 
     def save_history(self, key: str, table: pd.DataFrame) -> str:
         """Write the history and return its SHA-256."""
