@@ -22,6 +22,7 @@ _NAMES = {
     "modified_flow": "law.flows",
     "memoryless": "law.flows",
     "correction": "law.flows",
+    "moment_flow": "law.moment_flow",
     "iterate": "law.integration",
     "integrate": "law.integration",
     "observed_order": "law.convergence",

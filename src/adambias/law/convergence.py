@@ -6,36 +6,57 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from adambias.core.errors import ConfigError
-from adambias.law.arguments import Losses
-from adambias.law.flows import leading_order_flow, modified_flow
+from adambias.law.arguments import Losses, as_losses
+from adambias.law.flows import Flow, leading_order_flow, modified_flow
 from adambias.law.integration import Method, PathInfo, integrate, iterate
+from adambias.law.moment_flow import MomentFlow, moment_flow
 from adambias.law.rules import UpdateRule
+
+if TYPE_CHECKING:
+    from adambias.law.rules import Number
+
+
+FLOW_NAMES = {
+    "leading": "leading-order flow",
+    "modified": "modified flow",
+    "resummed": "modified flow with resummed memory",
+    "moment": "moment flow",
+}
+"""What follows a rule: the leading-order flow, then the three laws of second order."""
+LAWS = tuple(FLOW_NAMES)[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderReport:
-    """Errors of both flows against the rule, and the orders they show.
+    """Errors of the flows against the rule, and the orders they show.
 
     Attributes
     ----------
     step_sizes : tuple of float
         The step sizes h.
-    leading_errors, modified_errors : tuple of float
-        Largest Euclidean distance to the rule over the path, per step size.
-    leading_order, modified : float
+    leading_errors, modified_errors, resummed_errors : tuple of float
+        Largest Euclidean distance to the rule over the path, per step size, of the leading-order
+        flow and of the modified flow with first-order and with resummed memory.
+    moment_errors : tuple of float or None
+        That of the moment flow; None for mini-batches, which it does not follow.
+    leading_order, modified, resummed : float
         Slopes of log error against log h, by least squares; NaN when an error is zero.
+    moment : float or None
+        That of the moment flow.
     """
 
     step_sizes: tuple[float, ...]
     leading_errors: tuple[float, ...]
     modified_errors: tuple[float, ...]
+    resummed_errors: tuple[float, ...]
+    moment_errors: tuple[float, ...] | None
 
     @property
     def leading_order(self) -> float:
@@ -47,9 +68,19 @@ class OrderReport:
         """Order of the modified flow; the theory says 2."""
         return _slope(self.step_sizes, self.modified_errors)
 
+    @property
+    def resummed(self) -> float:
+        """Order of the modified flow with resummed memory; the theory says 2."""
+        return _slope(self.step_sizes, self.resummed_errors)
+
+    @property
+    def moment(self) -> float | None:
+        """Order of the moment flow; the theory says 2."""
+        return None if self.moment_errors is None else _slope(self.step_sizes, self.moment_errors)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, the orders too, for a results file."""
-        orders = {"leading_order": self.leading_order, "modified": self.modified}
+        orders = {name: getattr(self, name) for name in ("leading_order", *LAWS)}
         return dataclasses.asdict(self) | orders
 
 
@@ -63,7 +94,7 @@ def observed_order(
     method: Method = "rk4",
     substeps: int = 1,
 ) -> OrderReport:
-    """Measure the order to which both flows follow a rule.
+    """Measure the order to which the flows follow a rule.
 
     Parameters
     ----------
@@ -83,22 +114,39 @@ def observed_order(
     OrderReport
     """
     _check_order_request(theta0, horizon, step_sizes)
-    leading: list[float] = []
-    modified: list[float] = []
+    errors: dict[str, list[float]] = {}
     for h in step_sizes:
         n_steps = round(horizon / h)
         path = _finite(iterate(rule, loss, theta0, h, n_steps, return_info=True), "the rule", h)
-        for flow, errors in (
-            (leading_order_flow(rule, loss), leading),
-            (modified_flow(rule, loss, h), modified),
-        ):
+        for name, flow in flows_of(rule, loss, h).items():
             run = integrate(flow, theta0, h, n_steps, method, substeps, return_info=True)
-            errors.append(_distance(path, _finite(run, f"the {flow.name} flow", h)))
+            found = _finite(run, f"the {FLOW_NAMES[name]}", h)
+            errors.setdefault(name, []).append(_distance(path, found))
     return OrderReport(
         step_sizes=tuple(map(float, step_sizes)),
-        leading_errors=tuple(leading),
-        modified_errors=tuple(modified),
+        leading_errors=tuple(errors["leading"]),
+        modified_errors=tuple(errors["modified"]),
+        resummed_errors=tuple(errors["resummed"]),
+        moment_errors=tuple(errors["moment"]) if "moment" in errors else None,
     )
+
+
+def flows_of(rule: UpdateRule, loss: Losses, h: Number) -> dict[str, Flow | MomentFlow]:
+    """Return the leading-order flow and every law, by the names of :data:`LAWS`.
+
+    Parameters
+    ----------
+    rule, loss, h
+        As in :func:`modified_flow`. Of mini-batches there is no moment flow.
+    """
+    flows: dict[str, Flow | MomentFlow] = {
+        "leading": leading_order_flow(rule, loss),
+        "modified": modified_flow(rule, loss, h),
+        "resummed": modified_flow(rule, loss, h, memory="resummed"),
+    }
+    if len(as_losses(loss)) == 1:
+        flows["moment"] = moment_flow(rule, loss, h)
+    return flows
 
 
 def _finite(run: tuple[Tensor, PathInfo], what: str, h: float) -> Tensor:

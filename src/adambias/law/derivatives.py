@@ -6,8 +6,10 @@ and on small losses each call costs more than the loss itself.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +17,29 @@ from torch.func import vmap
 
 if TYPE_CHECKING:
     from adambias.law.losses import Loss
+
+Product: TypeAlias = Callable[[Tensor], Tensor]
+"""From a vector to the Hessian times it."""
+
+
+class OwnDerivatives(ABC):
+    """A loss that brings its gradient and its Hessian-vector product along.
+
+    Such as a network's over blocks of images, which one graph of autograd would not fit into memory
+    for. It takes one vector ``(p,)``, no batch of them.
+    """
+
+    @abstractmethod
+    def __call__(self, theta: Tensor) -> Tensor:
+        """Return the loss, a scalar."""
+
+    @abstractmethod
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Return the gradient, shape (p,), in memory of its own."""
+
+    @abstractmethod
+    def slope(self, theta: Tensor) -> tuple[Tensor, Product]:
+        """Return the gradient and the Hessian-vector product, both at ``theta``."""
 
 
 def gradient_of(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
@@ -90,7 +115,17 @@ def _sweep(
 
 def gradient(loss: Loss, theta: Tensor) -> Tensor:
     """Return the gradient at ``theta``, ``(p,)`` or one row per trajectory, ``(B, p)``."""
+    if isinstance(loss, OwnDerivatives):
+        return loss.gradient(theta)
     return gradient_of(total(loss, theta), theta)
+
+
+def slope(loss: Loss, theta: Tensor) -> tuple[Tensor, Product]:
+    """Return the gradient and the Hessian-vector product at ``theta``, ``(p,)`` or ``(B, p)``."""
+    if isinstance(loss, OwnDerivatives):
+        return loss.slope(theta)
+    g, transpose = pullback(partial(gradient_of, total(loss, theta)), theta)
+    return g, lambda vector: transpose(vector)[0]
 
 
 def total(loss: Loss, theta: Tensor) -> Loss:

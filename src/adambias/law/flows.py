@@ -9,26 +9,36 @@ makes theta' = f0 + h f1^(n) on [nh, (n+1)h] follow the rule to second order in 
 from discrete time, the mean ages lambda from memory. For Adam and large n these are equations (2.2)
 and (2.3). A list of losses stands for mini-batches taken in cyclic order (Theorem 3.1), whose drift
 is in :mod:`adambias.law.minibatch`.
+
+f1 linearises twice: the past of the gradient along the flow, and Phi around the present moments.
+The second is what fails where memory reaches far. ``memory="resummed"`` keeps the first and drops
+the second. With c = Hessian f0 the gradient of k steps ago is g - k h c, so that each moment is
+known,
+
+    phi_bar_l(n; s) = sum_k w_k(n) phi_l(g - (k + s) h c),
+
+and theta' = -Phi(phi_bar_1(n; 1/2), ..., phi_bar_L(n; 1/2), theta - h f0 / 2). Its expansion in h
+is f0 + h f1, so the order is the same; but it stays as bounded as the rule's own step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from adambias.core.errors import ConfigError
+from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import integer
 from adambias.law.arguments import Losses, as_losses, check_shapes, check_start, check_step_size
 from adambias.law.cyclic import settled_step
-from adambias.law.derivatives import derivative, gradient, gradient_of, pullback, total
+from adambias.law.derivatives import derivative, gradient, slope
 from adambias.law.losses import Loss
 from adambias.law.memory import mean_age
 from adambias.law.minibatch import Batches
+from adambias.law.resummed import averages
 from adambias.law.rules import UpdateRule, require_rule
 
 if TYPE_CHECKING:
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
 
 
 Step: TypeAlias = int | Literal["step"] | None
+Memory: TypeAlias = Literal["first_order", "resummed"]
+MEMORIES: tuple[Memory, ...] = ("first_order", "resummed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +66,8 @@ class Flow:
         The loss, or the mini-batch losses in cyclic order.
     h : float, Tensor or None
         The step size it was made for; None for the leading-order flow, which needs none.
+    memory : {"first_order", "resummed"} or None
+        How it knows the past; None for the leading-order flow, which has none.
     """
 
     drift: Callable[[Tensor, int], Tensor]
@@ -61,6 +75,7 @@ class Flow:
     rule: UpdateRule
     losses: tuple[Loss, ...]
     h: Number | None
+    memory: Memory | None = None
 
     def __call__(self, theta: Tensor, n: int = 0) -> Tensor:
         """Return the drift at ``theta`` in step ``n``."""
@@ -78,7 +93,7 @@ def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
         The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
     """
     losses = as_losses(loss)
-    _check_rule(rule, losses)
+    check_rule(rule, losses)
 
     def drift(theta: Tensor, n: int) -> Tensor:
         if len(losses) > 1:
@@ -94,8 +109,17 @@ def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
     )
 
 
-def modified_flow(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
-    """Return theta' = f0 + h f1, which follows the rule to second order in h.
+def modified_flow(
+    rule: UpdateRule,
+    loss: Losses,
+    h: Number,
+    n: Step = "step",
+    memory: Memory = "first_order",
+) -> Flow:
+    """Return the modified flow, which follows the rule to second order in h.
+
+    With ``memory="first_order"`` that is theta' = f0 + h f1; with ``"resummed"`` the moments are
+    those of a gradient that changed at the present rate all the time.
 
     Parameters
     ----------
@@ -108,29 +132,45 @@ def modified_flow(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -
     n : "step", None or int, optional
         The age of the memory: that of each step (the default, and the theorem), None for the limit
         of large n, equations (2.2)-(2.3), or one fixed step.
+    memory : {"first_order", "resummed"}, optional
+        Whether memory's effect is linear in h, as in the paper, or goes through Phi as it is. The
+        first is exact as h falls and unbounded where h is not small against sqrt(epsilon); the
+        second stays bounded.
     """
-    return _corrected_flow("modified", rule, loss, h, n, half=0.5)
+    return _corrected_flow("modified", rule, loss, h, n, 0.5, memory)
 
 
-def memoryless(rule: UpdateRule, loss: Losses, h: Number, n: Step = "step") -> Flow:
+def memoryless(
+    rule: UpdateRule,
+    loss: Losses,
+    h: Number,
+    n: Step = "step",
+    memory: Memory = "first_order",
+) -> Flow:
     """Return the memoryless iteration theta+ = theta + h f0 + h^2 sum_l lambda_l d_l Phi[...].
 
-    It keeps only the terms that come from memory. Being an iteration, it is integrated by Euler's
-    method with one step per h: that is what :func:`adambias.integrate` does with it. Parameters as
-    in :func:`modified_flow`.
+    It keeps only the terms that come from memory; with resummed memory it is the step
+    theta - h Phi(phi_bar_1(n; 0), ..., phi_bar_L(n; 0), theta). Being an iteration, it is
+    integrated by Euler's method with one step per h: that is what :func:`adambias.integrate` does
+    with it. Parameters as in :func:`modified_flow`.
 
     References
     ----------
     Cattaneo and Shigida (2025), on memory in optimization algorithms.
     """
-    return _corrected_flow("memoryless", rule, loss, h, n, half=0.0)
+    return _corrected_flow("memoryless", rule, loss, h, n, 0.0, memory)
 
 
 @torch.no_grad()
 def correction(
-    rule: UpdateRule, loss: Losses, theta: Tensor, h: Number, n: int | None = None
+    rule: UpdateRule,
+    loss: Losses,
+    theta: Tensor,
+    h: Number,
+    n: int | None = None,
+    memory: Memory = "first_order",
 ) -> Tensor:
-    """Return h f1, the O(h) term of the modified flow's drift.
+    """Return what the modified flow's drift adds to f0: h f1, or all of it with resummed memory.
 
     Parameters
     ----------
@@ -141,6 +181,8 @@ def correction(
     n : int or None
         The step; None is the limit of large n, for one loss only, since a mini-batch drift depends
         on which batch comes.
+    memory
+        As in :func:`modified_flow`.
 
     Returns
     -------
@@ -148,15 +190,20 @@ def correction(
         Without autograd's graph, whatever theta brings along.
     """
     losses = as_losses(loss)
-    _check_rule(rule, losses)
+    check_rule(rule, losses)
     check_step_size(h)
     n = None if n is None else integer("n", n, at_least=0)
     check_start(losses, theta)
     check_shapes(rule, theta, h)
     if n is None and len(losses) > 1:
         raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
-    _, first_order = _drift(rule, losses, theta, n, 0.5)
-    return h * first_order
+    return _drifts(rule, losses, theta, h, n, 0.5, _known(memory))[1]
+
+
+def _known(memory: Memory) -> Memory:
+    if memory not in MEMORIES:
+        raise ConfigError("memory", memory, choose_from(MEMORIES, memory))
+    return memory
 
 
 def _corrected_flow(
@@ -166,9 +213,11 @@ def _corrected_flow(
     h: Number,
     n: Step,
     half: float,
+    memory: Memory,
 ) -> Flow:
     losses = as_losses(loss)
-    _check_rule(rule, losses)
+    check_rule(rule, losses)
+    _known(memory)
     check_step_size(h)
     fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
     settled = settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
@@ -180,8 +229,8 @@ def _corrected_flow(
         return step if fixed == "step" else fixed
 
     def drift(theta: Tensor, step: int) -> Tensor:
-        leading, first_order = _drift(rule, losses, theta, age(step), half)
-        return leading + h * first_order
+        leading, added = _drifts(rule, losses, theta, h, age(step), half, memory)
+        return leading + added
 
     return Flow(
         drift=drift,
@@ -189,29 +238,51 @@ def _corrected_flow(
         rule=rule,
         losses=losses,
         h=h,
+        memory=memory,
     )
 
 
-def _drift(
-    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, n: int | None, half: float
+def _drifts(
+    rule: UpdateRule,
+    losses: tuple[Loss, ...],
+    theta: Tensor,
+    h: Number,
+    n: int | None,
+    half: float,
+    memory: Memory,
 ) -> tuple[Tensor, Tensor]:
-    """Return f0 and f1; ``half`` is the share of discrete time, 0 for the memoryless iteration."""
+    """Return f0 and what the corrected drift adds to it.
+
+    ``half`` is the share of discrete time, 0 for the memoryless iteration.
+    """
     if len(losses) > 1:
         assert n is not None
         batches = Batches(rule, losses, theta, n, derivatives=True)
-        return -batches.direction, batches.first_order(half)
-    return _full_batch_drift(rule, losses[0], theta, n, half)
-
-
-def _full_batch_drift(
-    rule: UpdateRule, loss: Loss, theta: Tensor, n: int | None, half: float
-) -> tuple[Tensor, Tensor]:
-    """Return f0 and f1 from one gradient and one Hessian-vector product."""
-    g, hessian_product = pullback(partial(gradient_of, total(loss, theta)), theta)
+        f0 = -batches.direction
+        if memory == "resummed":
+            return f0, batches.resummed(h, half) - f0
+        return f0, h * batches.first_order(half)
+    # One gradient and the only Hessian-vector product, for every rule: all moments share it. A test
+    # counts the gradients and products of one evaluation.
+    g, product = slope(losses[0], theta)
     f0 = -_direction(rule, g, theta)
-    # The only Hessian-vector product, for every rule: f1 is linear in Hessian f0, which all moments
-    # share. A test counts the gradients and products of one evaluation.
-    (curvature,) = hessian_product(f0)
+    curvature = product(f0)
+    if memory == "resummed":
+        estimates = averages(rule, g, h * curvature, n, half)
+        return f0, -rule.combine(*estimates, theta - half * h * f0) - f0
+    return f0, h * first_order(rule, g, theta, f0, curvature, n, half)
+
+
+def first_order(
+    rule: UpdateRule,
+    g: Tensor,
+    theta: Tensor,
+    f0: Tensor,
+    curvature: Tensor,
+    n: int | None,
+    half: float,
+) -> Tensor:
+    """Return f1 from the gradient and the Hessian times f0; ``half`` = 0 leaves memory alone."""
     ages = [mean_age(decay, n) for decay in rule.decays]
 
     # Phi after phi, so that one derivative gives d_l Phi[phi_l'(g) . ...] summed over the moments.
@@ -221,14 +292,21 @@ def _full_batch_drift(
 
     point = (*(g for _ in ages), theta)
     tangent = (*((age + half) * curvature for age in ages), half * f0)
-    return f0, derivative(direction, point, tangent)
+    return derivative(direction, point, tangent)
 
 
 def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:
     return rule.combine(*(moment.phi(g) for moment in rule.moments), theta)
 
 
-def _check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
+def check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
+    """Refuse what no flow follows: a rule without bias correction, decays per trajectory and batch.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is wrong.
+    """
     require_rule(rule)
     # Without it the first moments are near zero whatever the gradient, and no expansion around
     # phi(g) holds.

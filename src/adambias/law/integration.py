@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from adambias.law.arguments import Losses, as_losses, check_shapes, check_start,
 from adambias.law.derivatives import gradient
 from adambias.law.flows import Flow
 from adambias.law.losses import Loss
+from adambias.law.moment_flow import MomentFlow, State
 from adambias.law.rules import UpdateRule, require_rule
 
 if TYPE_CHECKING:
@@ -44,10 +47,14 @@ class PathInfo:
     diverged_at : int, Tensor or None
         First step n with a theta^(n) that is not finite, None if there is none; for a batch an
         int64 tensor ``(B,)`` with -1 for the trajectories that finished.
+    moments : tuple of Tensor or None
+        If asked for: the estimates m_hat of the moments that have memory, in the rule's order, each
+        of the shape of the path; row n is what step n - 1 used, row 0 is NaN.
     """
 
     status: Literal["finished", "diverged"]
     diverged_at: int | Tensor | None
+    moments: tuple[Tensor, ...] | None = None
 
 
 @overload
@@ -71,6 +78,7 @@ def iterate(
     *,
     every: int = ...,
     return_info: Literal[True],
+    moments: bool = ...,
 ) -> tuple[Tensor, PathInfo]: ...
 @torch.no_grad()
 def iterate(
@@ -82,6 +90,7 @@ def iterate(
     *,
     every: int = 1,
     return_info: bool = False,
+    moments: bool = False,
 ) -> Tensor | tuple[Tensor, PathInfo]:
     """Run an optimizer from ``theta0``.
 
@@ -102,6 +111,8 @@ def iterate(
         Keep only the rows n = 0, every, 2 every, ...; it divides n_steps.
     return_info : bool, optional
         Return a :class:`PathInfo` as well; without it a divergence is a warning.
+    moments : bool, optional
+        Keep the path of the moments too, in the info, which has to be asked for.
 
     Returns
     -------
@@ -114,12 +125,13 @@ def iterate(
     losses = as_losses(loss)
     require_rule(rule)
     n_steps, every = _check_run(rule, losses, theta0, h, n_steps, every)
-    return _collect(_steps(rule, losses, theta0, h), theta0, n_steps, every, return_info)
+    _check_moments(moments, return_info)
+    return _collect(_steps(rule, losses, theta0, h), theta0, n_steps, every, return_info, moments)
 
 
 @overload
 def integrate(
-    flow: Flow,
+    flow: Flow | MomentFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -131,7 +143,7 @@ def integrate(
 ) -> Tensor: ...
 @overload
 def integrate(
-    flow: Flow,
+    flow: Flow | MomentFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -140,10 +152,11 @@ def integrate(
     *,
     every: int = ...,
     return_info: Literal[True],
+    moments: bool = ...,
 ) -> tuple[Tensor, PathInfo]: ...
 @torch.no_grad()
 def integrate(
-    flow: Flow,
+    flow: Flow | MomentFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -152,13 +165,15 @@ def integrate(
     *,
     every: int = 1,
     return_info: bool = False,
+    moments: bool = False,
 ) -> Tensor | tuple[Tensor, PathInfo]:
     """Integrate a flow and return it at the times nh, n = 0, ..., n_steps.
 
     Parameters
     ----------
-    flow : Flow
-        From :func:`leading_order_flow`, :func:`modified_flow` or :func:`memoryless`.
+    flow : Flow or MomentFlow
+        From :func:`leading_order_flow`, :func:`modified_flow`, :func:`memoryless` or
+        :func:`moment_flow`. The last begins with the rule's own first step.
     theta0 : Tensor, shape (p,) or (B, p)
         Start.
     h : float or Tensor
@@ -170,9 +185,10 @@ def integrate(
         1e-11, or Euler (the default and only choice for the memoryless iteration).
     substeps : int, optional
         Runge-Kutta or Euler steps per h; 1 for DOP853, which chooses its own, and for the
-        memoryless iteration, which takes one step per h by definition.
-    every, return_info
-        As in :func:`iterate`.
+        memoryless iteration, which takes one step per h by definition. A moment flow takes more of
+        them where its shortest memory fades within one.
+    every, return_info, moments
+        As in :func:`iterate`; only a moment flow has moments.
 
     Returns
     -------
@@ -181,24 +197,30 @@ def integrate(
     info : PathInfo
         Only if ``return_info``.
     """
-    if not isinstance(flow, Flow):
-        raise ConfigError("flow", flow, "must be a Flow, as adambias.modified_flow returns")
+    if not isinstance(flow, Flow | MomentFlow):
+        raise ConfigError("flow", flow, "must be a flow, as adambias.modified_flow returns")
     n_steps, every = _check_run(flow.rule, flow.losses, theta0, h, n_steps, every)
+    _check_moments(moments, return_info)
+    if moments and not isinstance(flow, MomentFlow):
+        raise ConfigError("moments", moments, f"must be false: a {flow.name} flow has none")
     chosen = _method(flow, method)
     substeps = _check_integration(flow, theta0, h, substeps, chosen)
-    if chosen == "dop853":
-        states = _dop853(flow, theta0, h)
-    else:
-        stepper = _rk4_step if chosen == "rk4" else _euler_step
-        states = _fixed_steps(flow, theta0, h, substeps, stepper)
-    return _collect(states, theta0, n_steps, every, return_info)
+    advance = _advance(chosen, h, substeps)
+    states = _flow_states(flow, theta0, advance)
+    return _collect(states, theta0, n_steps, every, return_info, moments)
 
 
-def _steps(
-    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number
-) -> Iterator[Tensor]:
-    """Yield theta^(1), theta^(2), ..."""
+Place: TypeAlias = tuple[Tensor, tuple[Tensor, ...]]
+"""theta, and the estimates of its moments."""
+Velocity: TypeAlias = Callable[[State], State]
+Advance: TypeAlias = Callable[[Velocity, State], State]
+"""Integrate over one step of h."""
+
+
+def _steps(rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number) -> Iterator[Place]:
+    """Yield theta^(1), theta^(2), ..., each with the estimates that led there."""
     memories = [torch.zeros_like(theta) for _ in rule.moments]
+    remembered = [isinstance(d, Tensor) or d != 0 for d in rule.decays]
     n = 0
     while True:
         g = gradient(losses[n % len(losses)], theta)
@@ -211,84 +233,125 @@ def _steps(
         # Not in place: the caller may keep what it was given.
         theta = theta - h * rule.combine(*corrected, theta)
         n += 1
-        yield theta
+        yield theta, tuple(itertools.compress(corrected, remembered))
 
 
-def _fixed_steps(
-    flow: Flow,
-    theta: Tensor,
-    h: Number,
-    substeps: int,
-    step: Callable[[Flow, Tensor, Number, int], Tensor],
-) -> Iterator[Tensor]:
-    n = 0
-    while True:
+def _flow_states(flow: Flow | MomentFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
+    """Yield the places of a flow at h, 2 h, ..."""
+    if isinstance(flow, MomentFlow):
+        state = flow.start(theta)
+        while True:
+            yield state[0], flow.estimates(state)
+            state = advance(flow.velocity, state)
+    drift, state = flow.drift, (theta,)
+    for n in itertools.count():
+        # Each [nh, (n+1)h] on its own, as the drift jumps where n changes.
+        state = advance(partial(_drift_at, drift, n), state)
+        yield state[0], ()
+
+
+def _drift_at(drift: Callable[[Tensor, int], Tensor], n: int, state: State) -> State:
+    return (drift(state[0], n),)
+
+
+def _advance(method: Method, h: Number, substeps: int) -> Advance:
+    if method == "dop853":
+        return _Dop853(h)
+    step = _rk4_step if method == "rk4" else _euler_step
+
+    def advance(velocity: Velocity, state: State) -> State:
         for _ in range(substeps):
-            theta = step(flow, theta, h / substeps, n)
-        n += 1
-        yield theta
+            state = step(velocity, state, h / substeps)
+        return state
+
+    return advance
 
 
-def _rk4_step(flow: Flow, theta: Tensor, dt: Number, n: int) -> Tensor:
-    k1 = flow.drift(theta, n)
-    k2 = flow.drift(theta + dt / 2 * k1, n)
-    k3 = flow.drift(theta + dt / 2 * k2, n)
-    k4 = flow.drift(theta + dt * k3, n)
-    return theta + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+def _rk4_step(velocity: Velocity, state: State, dt: Number) -> State:
+    k1 = velocity(state)
+    k2 = velocity(_moved(state, dt / 2, k1))
+    k3 = velocity(_moved(state, dt / 2, k2))
+    k4 = velocity(_moved(state, dt, k3))
+    slopes = [a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
+    return _moved(state, dt / 6, slopes)
 
 
-def _euler_step(flow: Flow, theta: Tensor, dt: Number, n: int) -> Tensor:
-    return theta + dt * flow.drift(theta, n)
+def _euler_step(velocity: Velocity, state: State, dt: Number) -> State:
+    return _moved(state, dt, velocity(state))
 
 
-def _dop853(flow: Flow, theta: Tensor, h: Number) -> Iterator[Tensor]:
-    """Integrate each [nh, (n+1)h] on its own, as the drift jumps where n changes."""
-    if isinstance(h, Tensor):
-        raise ConfigError("h", "a tensor", "must be a number for dop853")
-    # Without a first step SciPy spends two evaluations of the drift on guessing one, at every n.
-    suggested = None
-    n = 0
-    while True:
-        solution = _solve_interval(flow, theta, h, n, suggested)
-        reached = solution.y[:, -1] if solution.success else np.full(theta.numel(), np.nan)
-        theta = torch.from_numpy(reached).to(theta).view_as(theta)
-        suggested = min(h, float(np.diff(solution.t).max(initial=0.0))) or None
-        n += 1
-        yield theta
+def _moved(state: State, dt: Number, slopes: Sequence[Tensor]) -> State:
+    return tuple(each + dt * slope for each, slope in zip(state, slopes, strict=True))
 
 
-def _solve_interval(flow: Flow, theta: Tensor, h: float, n: int, first_step: float | None) -> Any:
-    def drift(_: float, flat: np.ndarray) -> np.ndarray:
-        state = torch.from_numpy(flat).to(theta).view_as(theta)
-        return flow.drift(state, n).double().reshape(-1).cpu().numpy()
+class _Dop853:
+    """SciPy's integrator over one step of h after the other."""
 
-    start = theta.double().reshape(-1).cpu().numpy()
-    # A flow that blows up is a result, which `_collect` reports; SciPy would warn on its way there.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return solve_ivp(
-            drift, (0.0, h), start, "DOP853", rtol=1e-11, atol=1e-13, first_step=first_step
-        )
+    def __init__(self, h: Number) -> None:
+        if isinstance(h, Tensor):
+            raise ConfigError("h", "a tensor", "must be a number for dop853")
+        self.h = h
+        # Without a first step SciPy spends two evaluations on guessing one, at every n.
+        self.suggested: float | None = None
+
+    def __call__(self, velocity: Velocity, state: State) -> State:
+        def drift(_: float, flat: np.ndarray) -> np.ndarray:
+            return _flat(velocity(_unflat(flat, state)))
+
+        # A flow that blows up is a result, which `_collect` reports; SciPy would warn on its way.
+        with np.errstate(over="ignore", invalid="ignore"):
+            solution = solve_ivp(
+                drift,
+                (0.0, self.h),
+                _flat(state),
+                "DOP853",
+                rtol=1e-11,
+                atol=1e-13,
+                first_step=self.suggested,
+            )
+        self.suggested = min(self.h, float(np.diff(solution.t).max(initial=0.0))) or None
+        reached = solution.y[:, -1]
+        return _unflat(reached if solution.success else np.full_like(reached, np.nan), state)
+
+
+def _flat(state: State) -> np.ndarray:
+    return torch.cat([each.double().reshape(-1) for each in state]).cpu().numpy()
+
+
+def _unflat(flat: np.ndarray, like: State) -> State:
+    pieces = torch.from_numpy(flat).split([each.numel() for each in like])
+    return tuple(p.to(each).view_as(each) for p, each in zip(pieces, like, strict=True))
 
 
 def _collect(
-    states: Iterator[Tensor], theta0: Tensor, n_steps: int, every: int, return_info: bool
+    places: Iterator[Place],
+    theta0: Tensor,
+    n_steps: int,
+    every: int,
+    return_info: bool,
+    moments: bool,
 ) -> Tensor | tuple[Tensor, PathInfo]:
     """Store the rows asked for, and note where trajectories blow up."""
+    kept: list[Tensor] = []
     path = theta0.new_full((n_steps // every + 1, *theta0.shape), math.nan)
     path[0] = theta0
     diverged_at = torch.full(theta0.shape[:-1], -1, dtype=torch.int64)
-    for n, theta in zip(range(1, n_steps + 1), states, strict=False):
+    for n, (theta, estimates) in zip(range(1, n_steps + 1), places, strict=False):
         # One number says that all are finite; which are not is looked up only then.
         if not math.isfinite(theta.sum()):
             lost = ~torch.isfinite(theta).all(-1)
             diverged_at = torch.where(lost.cpu() & (diverged_at < 0), n, diverged_at)
             # All of a lost trajectory: its finite components mean nothing any more.
             theta = torch.where(lost.unsqueeze(-1), math.nan, theta)
+        if moments and not kept:
+            kept = [torch.full_like(path, math.nan) for _ in estimates]
         if n % every == 0:
             path[n // every] = theta
+            for track, estimate in zip(kept, estimates, strict=moments):
+                track[n // every] = estimate
         if bool((diverged_at >= 0).all()):
             break
-    info = _path_info(diverged_at)
+    info = _path_info(diverged_at, tuple(kept) if moments else None)
     if return_info:
         return path, info
     if info.status == "diverged":
@@ -302,14 +365,19 @@ def _collect(
     return path
 
 
-def _path_info(diverged_at: Tensor) -> PathInfo:
+def _path_info(diverged_at: Tensor, moments: tuple[Tensor, ...] | None) -> PathInfo:
     if not bool((diverged_at >= 0).any()):
-        return PathInfo(status="finished", diverged_at=None)
+        return PathInfo(status="finished", diverged_at=None, moments=moments)
     where = int(diverged_at) if diverged_at.ndim == 0 else diverged_at
-    return PathInfo(status="diverged", diverged_at=where)
+    return PathInfo(status="diverged", diverged_at=where, moments=moments)
 
 
-def _method(flow: Flow, method: Method | None) -> Method:
+def _check_moments(moments: bool, return_info: bool) -> None:
+    if moments and not return_info:
+        raise ConfigError("moments", moments, "must come with return_info=True, which holds them")
+
+
+def _method(flow: Flow | MomentFlow, method: Method | None) -> Method:
     if method is not None and method not in METHODS:
         raise ConfigError("method", method, choose_from(METHODS, method))
     if flow.name == "memoryless":
@@ -332,7 +400,9 @@ def _check_run(
     return n_steps, every
 
 
-def _check_integration(flow: Flow, theta0: Tensor, h: Number, substeps: int, method: Method) -> int:
+def _check_integration(
+    flow: Flow | MomentFlow, theta0: Tensor, h: Number, substeps: int, method: Method
+) -> int:
     """Return ``substeps`` as a plain integer."""
     substeps = integer("substeps", substeps, at_least=1)
     if substeps > 1 and flow.name == "memoryless":
@@ -344,4 +414,6 @@ def _check_integration(flow: Flow, theta0: Tensor, h: Number, substeps: int, met
         same = torch.as_tensor(flow.h).double() == torch.as_tensor(h).double()
         if not bool(same.all()):
             raise ConfigError("h", h, f"must be the step size the flow was made for, {flow.h}")
+    if isinstance(flow, MomentFlow) and method != "dop853":
+        return max(substeps, flow.substeps)
     return substeps

@@ -1,22 +1,32 @@
-"""The mean age of the gradients that a moment remembers, in steps.
+"""The ages of the gradients that a moment remembers, in steps: mean, variance, quadrature.
 
-At step n a moment of decay d gives the gradient of step k the weight
+At step n a moment of decay d gives the gradient of k steps ago the weight
 
-    w_k(n) = d^(n-k) (1 - d) / (1 - d^(n+1)),
+    w_k(n) = d^k (1 - d) / (1 - d^(n+1)),    k = 0, ..., n,
 
-whose denominator is the bias correction. The mean age is the mean of n - k under these weights.
+whose denominator is the bias correction. The first-order law needs the mean age under these
+weights; resummed memory needs the average of a function of the age.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from adambias.law.rules import Number
+
+NODES = 8
+"""Nodes of the quadrature over ages."""
+_SUMMED = 64  # steps up to which a variance is added up, since its closed form cancels there
+_FORGOTTEN = 1e-18  # of a weight
 
 
 def mean_age(decay: Number, n: int | None) -> Number:
@@ -35,6 +45,99 @@ def mean_age(decay: Number, n: int | None) -> Number:
     if n is None:
         return limit
     return limit - (n + 1) * decay ** (n + 1) / _complement(decay, n + 1)
+
+
+def age_variance(decay: Number, n: int | None) -> Number:
+    """Return the variance of the age under the weights w_k(n), in steps squared.
+
+    Parameters
+    ----------
+    decay, n
+        As in :func:`mean_age`; the limit of large n is d/(1-d)^2.
+    """
+    if n is None:
+        return decay / (1 - decay) ** 2
+    if n < _SUMMED:
+        mean = mean_age(decay, n)
+        weights = [decay**k for k in range(n + 1)]
+        squares = [weight * (k - mean) ** 2 for k, weight in enumerate(weights)]
+        return sum(squares[1:], squares[0]) / sum(weights[1:], weights[0])
+    steps = n + 1
+    # E[k^2] of all ages is that of the ages up to n and, with weight d^(n+1), that of n + 1 + k.
+    square = decay * (1 + decay) / (1 - decay) ** 2
+    beyond = steps**2 + 2 * steps * decay / (1 - decay)
+    square = square - decay**steps / _complement(decay, steps) * beyond
+    return square - mean_age(decay, n) ** 2
+
+
+@functools.lru_cache(maxsize=4096)
+def age_quadrature(decay: float, n: int | None) -> tuple[tuple[float, float], ...]:
+    """Return pairs (age, weight) that average a function of the age as the weights w_k(n) do.
+
+    It is Gauss's rule for these weights: exact for polynomials in the age up to degree
+    2 ``NODES`` - 1, and the sum itself while there are no more ages than nodes.
+
+    Parameters
+    ----------
+    decay : float
+        Decay of the moment.
+    n : int or None
+        The step; None is the limit of large n.
+
+    References
+    ----------
+    Golub and Welsch (1969), Calculation of Gauss quadrature rules.
+    """
+    if decay == 0 or n == 0:
+        return ((0.0, 1.0),)
+    forgotten = math.ceil(math.log(_FORGOTTEN) / math.log(decay))
+    if n is None or n >= forgotten:
+        return _pairs(*_gauss(*_meixner(decay)))
+    weights = decay ** np.arange(n + 1.0)
+    weights /= weights.sum()
+    if n < NODES:
+        return _pairs(np.arange(n + 1.0), weights)
+    return _pairs(*_gauss(*_lanczos(weights)))
+
+
+def _pairs(
+    ages: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(ages.tolist(), weights.tolist(), strict=True))
+
+
+def _gauss(
+    diagonal: NDArray[np.float64], beside: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nodes and weights from the recurrence of the orthogonal polynomials."""
+    from scipy.linalg import eigh_tridiagonal
+
+    ages, vectors = eigh_tridiagonal(diagonal, beside)
+    return ages, vectors[0] ** 2
+
+
+def _meixner(decay: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the recurrence for the weights (1 - d) d^k, all k: Meixner's polynomials."""
+    k = np.arange(float(NODES))
+    return (k + decay * (k + 1)) / (1 - decay), math.sqrt(decay) * k[1:] / (1 - decay)
+
+
+def _lanczos(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the recurrence for any weights of the ages 0, 1, ..."""
+    ages = np.arange(float(len(weights)))
+    basis = [np.sqrt(weights)]
+    diagonal, beside = np.zeros(NODES), np.zeros(NODES - 1)
+    for i in range(NODES):
+        image = ages * basis[i]
+        diagonal[i] = basis[i] @ image
+        # Against all before it, twice: without that the basis would lose its angles.
+        for _ in range(2):
+            for vector in basis:
+                image = image - (vector @ image) * vector
+        if i < NODES - 1:
+            beside[i] = math.sqrt(image @ image)
+            basis.append(image / beside[i])
+    return diagonal, beside
 
 
 def _complement(decay: Number, power: int) -> Number:

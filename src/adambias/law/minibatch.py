@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,7 +23,12 @@ from torch.func import vmap
 from adambias.law import cyclic
 from adambias.law.derivatives import derivative, gradient_of, pullback, total
 from adambias.law.losses import Loss
-from adambias.law.rules import Moment, UpdateRule, identity
+from adambias.law.memory import age_quadrature, age_variance, mean_age
+from adambias.law.resummed import spread, sum_of
+from adambias.law.rules import Moment, UpdateRule, identity, square
+
+if TYPE_CHECKING:
+    from adambias.law.rules import Number
 
 
 class Batches:
@@ -64,6 +70,43 @@ class Batches:
         tangents = [self._moment_tangent(*each) for each in moments]
         point = (*_averages(self.weights, self.features), self.theta)
         return -derivative(self.rule.combine, point, (*tangents, half * self.direction))
+
+    def resummed(self, h: Number, half: float) -> Tensor:
+        """Return the drift with resummed memory.
+
+        Batch r's gradients in moment l are taken to lie on a line, g_r + h (a + half) v with v such
+        that their mean is right: the one that f1 has, of Hessian_r times the mean displacement. The
+        ages a of the batch are a - n mod m, m, 2 m, ... steps more, and fade by d^m each.
+        """
+        moments = enumerate(zip(self.rule.moments, self._displacements(half), strict=True))
+        estimates = [self._resummed_moment(h, half, i, *each) for i, each in moments]
+        return -self.rule.combine(*estimates, self.theta + half * h * self.direction)
+
+    def _resummed_moment(
+        self, h: Number, half: float, index: int, moment: Moment, displacements: Tensor
+    ) -> Tensor:
+        n, decays, batches = self.step
+        decay = decays[index]
+        # What has no weight, such as any batch but the present one without memory, has no past.
+        counted = self.weights[index] > 0
+        (curvatures,) = self.hessian_products(displacements)
+        terms = []
+        for r in counted.nonzero().flatten().tolist():
+            lag, visits = (n - r) % batches, (n - r) // batches
+            weight, g = self.weights[index, r], self.gradients[r]
+            change = h * curvatures[r] / weight
+            if moment.phi is identity or moment.phi is square:
+                age = lag + batches * mean_age(decay**batches, visits) + half
+                variance = batches**2 * age_variance(decay**batches, visits)
+                relative = variance / age**2 if age else 0.0
+                average = spread(moment, g + change, relative, change)
+            else:
+                pairs = age_quadrature(decay**batches, visits)
+                ages = [(lag + batches * age + half, w) for age, w in pairs]
+                mean = sum(age * w for age, w in ages) or 1.0
+                average = sum_of([w * moment.phi(g + age / mean * change) for age, w in ages])
+            terms.append(weight * average)
+        return sum_of(terms)
 
     def _moment_tangent(self, moment: Moment, displacements: Tensor) -> Tensor:
         """Return sum_r phi'(g_r) . (Hessian_r displacement_r)."""
