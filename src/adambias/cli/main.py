@@ -179,6 +179,59 @@ def sweep(
 @main.command()
 @SCALE
 @PARAMS
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Set a field of the scale's trial; may be repeated.",
+)
+@click.option(
+    "--law",
+    "laws",
+    multiple=True,
+    type=click.Choice(["leading", "modified", "resummed", "moment"]),
+    default=("leading", "moment"),
+    show_default=True,
+    help="A flow to integrate; may be repeated.",
+)
+@click.option("--every", type=click.IntRange(min=1), default=1, help="Steps between rows.")
+@click.option("--substeps", type=click.IntRange(min=1), default=1, help="Runge-Kutta steps per h.")
+@click.option("--device", help="A device of torch's; CUDA if there is one, else the CPU.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all rows to this Parquet file.",
+)
+def follow(
+    scale: str | None,
+    path: Path,
+    assignments: tuple[str, ...],
+    laws: tuple[str, ...],
+    every: int,
+    substeps: int,
+    device: str | None,
+    out: Path | None,
+) -> None:
+    """Train a network and integrate its optimizer's flows beside it.
+
+    From the same weights, one step of h after the other; shows loss and norm of each flow against
+    the optimizer's, and the distance between them.
+
+    \b
+    Example:
+      adambias follow --set dataset=digits --set beta1=0.9 --set epochs=30 --law moment
+    """
+    from adambias.cli import follow as following
+
+    params = load_params(path, scale)
+    trial = following.trial_from(params, assignments)
+    following.run(params, trial, laws, out=out, every=every, substeps=substeps, device=device)
+
+
+@main.command()
+@SCALE
+@PARAMS
 def doctor(scale: str | None, path: Path) -> None:
     """Check what a sweep needs and say how to mend it.
 

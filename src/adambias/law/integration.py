@@ -126,7 +126,7 @@ def iterate(
     require_rule(rule)
     n_steps, every = _check_run(rule, losses, theta0, h, n_steps, every)
     _check_moments(moments, return_info)
-    return _collect(_steps(rule, losses, theta0, h), theta0, n_steps, every, return_info, moments)
+    return _collect(iterates(rule, losses, theta0, h), theta0, n_steps, every, return_info, moments)
 
 
 @overload
@@ -205,20 +205,25 @@ def integrate(
         raise ConfigError("moments", moments, f"must be false: a {flow.name} flow has none")
     chosen = _method(flow, method)
     substeps = _check_integration(flow, theta0, h, substeps, chosen)
-    advance = _advance(chosen, h, substeps)
-    states = _flow_states(flow, theta0, advance)
-    return _collect(states, theta0, n_steps, every, return_info, moments)
+    places = places_of(flow, theta0, advance_by(chosen, h, substeps))
+    return _collect(places, theta0, n_steps, every, return_info, moments)
 
 
 Place: TypeAlias = tuple[Tensor, tuple[Tensor, ...]]
 """theta, and the estimates of its moments."""
 Velocity: TypeAlias = Callable[[State], State]
-Advance: TypeAlias = Callable[[Velocity, State], State]
-"""Integrate over one step of h."""
+Fading: TypeAlias = Sequence["Number | None"]
+Advance: TypeAlias = Callable[[Velocity, Fading, State], State]
+"""Integrate over one step of h; no entry falls faster than at its rate of fading."""
 
 
-def _steps(rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number) -> Iterator[Place]:
-    """Yield theta^(1), theta^(2), ..., each with the estimates that led there."""
+def iterates(
+    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number
+) -> Iterator[Place]:
+    """Yield theta^(1), theta^(2), ..., each with the estimates that led there.
+
+    Unchecked, as :func:`places_of` is: for what follows several of them side by side.
+    """
     memories = [torch.zeros_like(theta) for _ in rule.moments]
     remembered = [isinstance(d, Tensor) or d != 0 for d in rule.decays]
     n = 0
@@ -236,17 +241,17 @@ def _steps(rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number)
         yield theta, tuple(itertools.compress(corrected, remembered))
 
 
-def _flow_states(flow: Flow | MomentFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
-    """Yield the places of a flow at h, 2 h, ..."""
+def places_of(flow: Flow | MomentFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
+    """Yield the places of a flow at h, 2 h, ...; ``advance`` is from :func:`advance_by`."""
     if isinstance(flow, MomentFlow):
         state = flow.start(theta)
         while True:
             yield state[0], flow.estimates(state)
-            state = advance(flow.velocity, state)
+            state = advance(flow.velocity, flow.fading, state)
     drift, state = flow.drift, (theta,)
     for n in itertools.count():
         # Each [nh, (n+1)h] on its own, as the drift jumps where n changes.
-        state = advance(partial(_drift_at, drift, n), state)
+        state = advance(partial(_drift_at, drift, n), (None,), state)
         yield state[0], ()
 
 
@@ -254,34 +259,46 @@ def _drift_at(drift: Callable[[Tensor, int], Tensor], n: int, state: State) -> S
     return (drift(state[0], n),)
 
 
-def _advance(method: Method, h: Number, substeps: int) -> Advance:
+def advance_by(method: Method, h: Number, substeps: int) -> Advance:
+    """Return what integrates over one step of h, in so many steps of a fixed-step method."""
     if method == "dop853":
         return _Dop853(h)
     step = _rk4_step if method == "rk4" else _euler_step
 
-    def advance(velocity: Velocity, state: State) -> State:
+    def advance(velocity: Velocity, fading: Fading, state: State) -> State:
         for _ in range(substeps):
-            state = step(velocity, state, h / substeps)
+            state = step(velocity, fading, state, h / substeps)
         return state
 
     return advance
 
 
-def _rk4_step(velocity: Velocity, state: State, dt: Number) -> State:
+def _rk4_step(velocity: Velocity, fading: Fading, state: State, dt: Number) -> State:
     k1 = velocity(state)
-    k2 = velocity(_moved(state, dt / 2, k1))
-    k3 = velocity(_moved(state, dt / 2, k2))
-    k4 = velocity(_moved(state, dt, k3))
+    k2 = velocity(_moved(state, dt / 2, k1, fading, dt / 2))
+    k3 = velocity(_moved(state, dt / 2, k2, fading, dt / 2))
+    k4 = velocity(_moved(state, dt, k3, fading, dt))
     slopes = [a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
-    return _moved(state, dt / 6, slopes)
+    return _moved(state, dt / 6, slopes, fading, dt)
 
 
-def _euler_step(velocity: Velocity, state: State, dt: Number) -> State:
-    return _moved(state, dt, velocity(state))
+def _euler_step(velocity: Velocity, fading: Fading, state: State, dt: Number) -> State:
+    return _moved(state, dt, velocity(state), fading, dt)
 
 
-def _moved(state: State, dt: Number, slopes: Sequence[Tensor]) -> State:
-    return tuple(each + dt * slope for each, slope in zip(state, slopes, strict=True))
+def _moved(
+    state: State, factor: Number, slopes: Sequence[Tensor], fading: Fading, dt: Number
+) -> State:
+    """Return the state moved along ``slopes``, over the time ``dt``."""
+    moved = []
+    for each, slope, rate in zip(state, slopes, fading, strict=True):
+        new = each + factor * slope
+        # Where a gradient falls to nothing within a step, a stage would take the average of its
+        # squares below zero: Runge-Kutta's weights add up to one, but some of them are negative.
+        if rate is not None:
+            new = torch.maximum(new, torch.exp(-torch.as_tensor(rate * dt)).to(each) * each)
+        moved.append(new)
+    return tuple(moved)
 
 
 class _Dop853:
@@ -294,7 +311,8 @@ class _Dop853:
         # Without a first step SciPy spends two evaluations on guessing one, at every n.
         self.suggested: float | None = None
 
-    def __call__(self, velocity: Velocity, state: State) -> State:
+    def __call__(self, velocity: Velocity, fading: Fading, state: State) -> State:
+        # It takes steps as short as it needs, on which no bound has to be kept.
         def drift(_: float, flat: np.ndarray) -> np.ndarray:
             return _flat(velocity(_unflat(flat, state)))
 

@@ -35,7 +35,7 @@ from adambias.law.arguments import Losses, as_losses, check_step_size
 from adambias.law.derivatives import gradient, slope
 from adambias.law.flows import check_rule
 from adambias.law.losses import Loss
-from adambias.law.rules import UpdateRule
+from adambias.law.rules import UpdateRule, square
 
 if TYPE_CHECKING:
     from adambias.law.rules import Number
@@ -105,6 +105,16 @@ class MomentFlow:
         rates = [torch.as_tensor(self.rates[i]).to(theta) for i in self.remembered]
         corrections = [0 * rate + (1 - d) for rate, d in zip(rates, decays, strict=True)]
         return (moved, *moments, *corrections)
+
+    @cached_property
+    def fading(self) -> tuple[Number | None, ...]:
+        """Fastest rate at which each entry of the state can fall; None where there is none.
+
+        An average of squares falls no faster than it fades.
+        """
+        moments = self.rule.moments
+        rates = (self.rates[i] if moments[i].phi is square else None for i in self.remembered)
+        return (None, *rates, *(None for _ in self.remembered))
 
     def velocity(self, state: State) -> State:
         """Return the time derivative of the state."""
