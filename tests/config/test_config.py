@@ -414,6 +414,12 @@ def test_a_correction_is_measured_only_where_gradient_memory_and_hessian_are_of_
         Trial(h=1e-3, epochs=1, correction_every=2, **changes)
 
     assert str(caught.value).startswith(message)
+    with pytest.raises(ConfigError) as caught:
+        Trial(h=1e-3, epochs=1, memory="forgotten", **changes)
+
+    words = message.replace("correction_every is set", "memory is forgotten")
+    assert str(caught.value).startswith(words.partition(" where ")[0])
+    assert "where memory is forgotten" in str(caught.value)
 
 
 def test_a_grid_is_the_product_of_its_axes_less_exclusions_plus_further_trials():

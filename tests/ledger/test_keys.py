@@ -66,7 +66,8 @@ def test_the_kept_trials_are_found_by_their_keys():
 @pytest.mark.parametrize("name", sorted(LATER))
 def test_a_field_that_came_later_counts_once_it_is_used(name):
     field = next(f for f in dataclasses.fields(Trial) if f.name == name)
-    used = {"loss": "own.losses:make", "measures": ("weight_norm",)}[name]
+    others = {"loss": "own.losses:make", "measures": ("weight_norm",), "memory": "forgotten"}
+    used = others[name]
     trial = Trial(h=1e-3, epochs=4)
 
     assert name not in trial.identity()

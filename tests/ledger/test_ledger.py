@@ -41,6 +41,7 @@ OTHER_VALUES = {
     "correction_every": 1,
     "loss": "own.losses:make",
     "measures": ("weight_norm",),
+    "memory": "forgotten",
 }
 
 

@@ -19,6 +19,7 @@ VARIANTS = {
     "running statistics": {"bn_statistics": "running"},
     "shuffled mini-batches": {"batch_size": 15, "blocks": "shuffled"},
     "memory correction": {"correction_every": 2},
+    "memory cancelled": {"memory": "cancelled_resummed"},
     "NAdam": {"rule": "nadam"},
     "Lion with weight decay": {"rule": "lion", "weight_decay": 0.1},
     "bf16": {"precision": "bf16"},

@@ -66,6 +66,11 @@ class Trial(Validated):
         The training loss; see :mod:`adambias.networks.losses`.
     measures : tuple of str
         Further columns of each epoch's record; see :mod:`adambias.config.measures`.
+    memory : str
+        Where the steps get their past from: ``optimizer``, the moments; ``forgotten``, nowhere, the
+        step of the present gradient alone; ``law_first_order`` or ``law_resummed``, that step and
+        what the law predicts for memory; ``cancelled_first_order`` or ``cancelled_resummed``, the
+        optimizer's step less that. All but the first need what ``correction_every`` needs.
 
     Notes
     -----
@@ -98,6 +103,14 @@ class Trial(Validated):
     correction_every: Annotated[int, Range(at_least=0)] = 0
     loss: Annotated[str, LOSSES.choice] = later("cross_entropy")
     measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
+    memory: Literal[
+        "optimizer",
+        "forgotten",
+        "law_first_order",
+        "law_resummed",
+        "cancelled_first_order",
+        "cancelled_resummed",
+    ] = later("optimizer")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,7 +118,9 @@ class Trial(Validated):
         if len(set(self.measures)) < len(self.measures):
             raise ConfigError("measures", list(self.measures), "must name each measure once")
         if self.correction_every:
-            self._refuse_unmeasurable_correction()
+            self._refuse_without_law("correction_every is set")
+        if self.memory != "optimizer":
+            self._refuse_without_law(f"memory is {self.memory}")
 
     def _refuse_lost_weight_decay(self) -> None:
         """Refuse what would train one rule's steps under another rule's key."""
@@ -117,19 +132,15 @@ class Trial(Validated):
             allowed = f"must be 0 for {self.rule}: only {those} have one"
             raise ConfigError("weight_decay", self.weight_decay, allowed)
 
-    def _refuse_unmeasurable_correction(self) -> None:
-        """Refuse a correction whose gradient, memory and Hessian are of different losses."""
+    def _refuse_without_law(self, where: str) -> None:
+        """Refuse a prediction whose gradient, memory and Hessian are of different losses."""
         if not self.bias_correction:
-            raise ConfigError(
-                "bias_correction", False, "must be true where correction_every is set"
-            )
+            raise ConfigError("bias_correction", False, f"must be true where {where}")
         if self.batch_size is not None:
-            allowed = "must be left out where correction_every is set: the law is the full batch's"
+            allowed = f"must be left out where {where}: the law is the full batch's"
             raise ConfigError("batch_size", self.batch_size, allowed)
         if self.blocks != "fixed":
-            raise ConfigError(
-                "blocks", self.blocks, "must be 'fixed' where correction_every is set"
-            )
+            raise ConfigError("blocks", self.blocks, f"must be 'fixed' where {where}")
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that tell this trial from others, for its key and its files."""

@@ -19,6 +19,7 @@ from adambias.law.rules import UpdateRule, make_rule
 from adambias.training import allocator
 from adambias.training.checkpoint import require_same_trial
 from adambias.training.measures import Snapshot
+from adambias.training.memory import take_step
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
 from adambias.training.record import EpochRecord, from_rows, to_rows
@@ -258,7 +259,7 @@ class Training(Iterator[EpochRecord]):
     def _step(self) -> None:
         """Take the full-batch step, or with ``batch_size`` one step per mini-batch."""
         if self.trial.batch_size is None:
-            self._optimizer.step()
+            take_step(self._objective, self._optimizer, self.trial.memory)
             return
         order = self._epoch_order
         if order is None:
