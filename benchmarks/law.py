@@ -1,4 +1,4 @@
-"""Time the law: 10,000 trajectories of Adam and of its modified flow, single drifts, the stages.
+"""Time the law: 10,000 trajectories of Adam and its modified flow, single evaluations, the stages.
 
     python benchmarks/law.py             # trajectories and drifts, under a minute
     python benchmarks/law.py --stages    # also the stages bilinear and netflow at laptop scale
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import click
 import torch
@@ -22,6 +23,7 @@ from adambias.config import load_params
 from adambias.studies import bilinear, netflow
 
 TRAJECTORIES, STEPS, H = 10_000, 1_000, 1e-3
+REPEATS = 30
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -60,6 +62,33 @@ def drifts() -> None:
         print(f"drift of a tanh network, {name}, n = {n:,}: {1e3 * taken / len(steps):.2f} ms")
 
 
+def laws() -> None:
+    """One evaluation of each law over one of the first-order law's, on a loss that costs."""
+    scale = load_params(Path(__file__).parents[1] / "params.yaml", "laptop").scale
+    data = ab.load_dataset(scale.netflow.dataset, train_size=400)
+    loss, theta = netflow.network_loss(scale.netflow, data)
+    rule = ab.rules.adam(beta1=0.9, beta2=0.99)
+    first, resummed = (
+        ab.modified_flow(rule, loss, H, memory=memory) for memory in ("first_order", "resummed")
+    )
+    calls: dict[str, Callable[[], object]] = {
+        "first-order law": lambda: first(theta, 20),
+        "resummed memory": lambda: resummed(theta, 20),
+    }
+    for form in ("gradient", "hessian"):
+        flow = ab.moment_flow(rule, loss, H, form)
+        state = flow.start(theta)
+        calls[f"moment flow, {form}"] = lambda flow=flow, state=state: flow.velocity(state)
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(REPEATS):  # in turn, so that what else runs slows all alike
+        for name, call in calls.items():
+            taken[name].append(seconds(call))
+    base = median(taken["first-order law"])
+    print(f"one evaluation on a network of {theta.numel():,} parameters, float64:")
+    for name, times in taken.items():
+        print(f"    {name}: {1e3 * median(times):.1f} ms, {median(times) / base:.2f} of the first")
+
+
 def stages() -> None:
     """Run the two stages at laptop scale, into a temporary folder."""
     scale = load_params(Path(__file__).parents[1] / "params.yaml", "laptop").scale
@@ -80,6 +109,7 @@ def main(with_stages: bool, threads: int) -> None:
     print(describe("cpu"))
     trajectories()
     drifts()
+    laws()
     if with_stages:
         stages()
 

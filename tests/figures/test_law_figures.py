@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from matplotlib.colors import to_hex, to_rgb
 
 import adambias as ab
 from adambias.config import Figures, load_params
-from adambias.figures import Tables, atlas, fig1, fig2, fig3, order, paths, style
+from adambias.figures import Tables, atlas, fig1, fig2, fig3, flows, order, paths, style
 from adambias.figures import netflow as netflow_figure
+from adambias.law.convergence import FLOW_NAMES, LAWS
 from adambias.studies import bilinear, netflow
 
 DRAWN = {
@@ -82,24 +84,110 @@ def test_the_curves_of_figure_1_fill_its_panels(drawn):
     assert 0.05 < min(humps) / (top - bottom) < 0.5, "the flattest curve is seen to rise"
 
 
-def test_ten_rules_have_each_its_colour_marker_and_place(tmp_path):
+def test_the_flows_are_those_of_the_law():
+    named = dict(zip(flows.KINDS, FLOW_NAMES.values(), strict=True))
+    assert named == flows.NAMES
+    assert flows.LAWS == LAWS
+    assert list(flows.ERRORS.values()) == [f"{name}_errors" for name in FLOW_NAMES]
+
+
+def looks(ax):
+    """Return the kind of each flow that is drawn in a panel, by its line or its marks."""
+    known = {to_hex(look["color"]): kind for kind, look in flows.LINES.items()}
+    return [known[c] for line in ax.lines if (c := to_hex(line.get_color())) in known]
+
+
+def test_the_orders_of_ten_rules_stand_apart(tmp_path):
     sizes = [0.6 / 40, 0.6 / 80, 0.6 / 160]
-    case = {"loss": "bilinear", "step_sizes": sizes, "horizon": 0.6}
-    case |= {"modified_errors": [h**2 for h in sizes], "leading_errors": sizes}
-    rows = [{**case, "rule": f"rule {number}"} for number in range(10)]
-    (tmp_path / "bilinear.json").write_text(json.dumps({"orders": rows}))
+    case = {"loss": "bilinear", "step_sizes": sizes, "horizon": 0.6, "leading_errors": sizes}
+    case |= {name: [h**2 for h in sizes] for name in list(flows.ERRORS.values())[1:]}
+    case |= flows.ORDERS | {"decays": [0.3, 0.5], "hyperparameters": {}}
+    rows = [{**case, "rule": rule} for rule in ("adam", *(f"rule_{n}" for n in range(9)))]
+    growing = [case | {"rule": "adam", "hyperparameters": {"rates": [10.0, 5.0]}}]
+    batches = case | {"rule": "adam", "moment": None, "moment_errors": None}
+    content = {"orders": [*rows, batches], "growing_memory": growing}
+    (tmp_path / "bilinear.json").write_text(json.dumps(content))
     with style.use_style("screen"):
         figure = order.draw(Tables(tmp_path, Figures()))
-    marked = [line for line in figure.axes[0].lines if line.get_marker() in order.MARKERS]
+    full, without, grown, every = figure.axes
     plt.close(figure)
-    solid, dashed = ([m for m in marked if m.get_linestyle() == kind] for kind in ("-", "--"))
-    for look in (
-        lambda m: to_hex(m.get_color()),
-        lambda m: m.get_marker(),
-        lambda m: m.get_xdata()[0],
-    ):
-        assert len({look(line) for line in solid}) == 10
-        assert [look(line) for line in solid] == [look(line) for line in dashed]
+    assert looks(full) == looks(grown) == looks(every) == list(flows.KINDS)
+    assert looks(without) == list(flows.KINDS[:-1])
+    assert grown.get_title(loc="left").endswith("1 − β₁ = 10 h, 1 − β₂ = 5 h")
+    marks = [line for line in every.lines if line.get_linestyle() == "None"]
+    assert len({line.get_marker() for line in marks}) == 4
+    places = [place for line in marks for place in set(line.get_xdata())]
+    assert len(places) == 40
+    assert np.diff(sorted(places)).min() > 0.15
+    assert all(set(line.get_ydata()) == {0} for line in marks)
+    assert [label.get_text() for label in every.get_xticklabels()][1] == "rule 0"
+
+
+def test_the_guides_touch_no_flow(drawn):
+    for ax in drawn(order).axes[:-1]:
+        low, high = (next(x for x in guides(ax) if x[0] == s)[1] for s in (2, 1))
+        errors = [line.get_ydata() for line in ax.lines if line.get_marker() != "None"]
+        x = ax.lines[0].get_xdata()
+        for values in errors:
+            assert (values > np.interp(x, *low)).all()
+            assert (values < np.interp(x, *high)).all()
+
+
+def guides(ax):
+    """Return slope and line of the guides of a panel."""
+    grey = [line for line in ax.lines if to_hex(line.get_color()) == to_hex(style.FAINT)]
+    for line in grey:
+        x, y = line.get_xdata(), line.get_ydata()
+        yield round(np.log(y[1] / y[0]) / np.log(x[1] / x[0])), (x, y)
+
+
+@pytest.mark.parametrize("module", [paths, netflow_figure], ids=["paths", "netflow"])
+def test_every_flow_has_its_look_in_every_panel(drawn, module):
+    figure = drawn(module)
+    for ax in figure.axes:
+        assert set(looks(ax)) == set(flows.KINDS)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[1:] == list(flows.NAMES.values())
+
+
+def test_the_ratios_of_the_atlas_share_one_scale(drawn, tables):
+    figure = drawn(atlas)
+    maps = [ax.collections[0] for ax in figure.axes[:4]]
+    error, *ratios = maps
+    assert len({each.norm for each in ratios}) == len({id(each.cmap) for each in ratios}) == 1
+    assert error.norm is not ratios[0].norm
+    assert ratios[0].cmap(ratios[0].norm(0.0))[:3] == pytest.approx((0.97, 0.97, 0.97), abs=0.02)
+    table = tables.frame("atlas.parquet")
+    for each, name in zip(ratios, atlas.RATIOS.values(), strict=True):
+        grid = table.pivot(index="beta2", columns="beta1", values=name)
+        drawn_values = np.ma.filled(each.get_array(), np.nan)
+        np.testing.assert_allclose(drawn_values, np.log10(grid.to_numpy()))
+
+
+def test_captions_take_their_numbers_from_the_tables(tmp_path, tables):
+    for name in ("bilinear.json", "netflow.json"):
+        content = tables.json(name)
+        for row in [*content["orders"], *content.get("growing_memory", [])]:
+            row["moment"] = row["moment"] and 3.21
+        for row in content.get("practical", []):
+            row["distance"] = {"modified": 1.0, "moment": 0.037}.get(row["kind"])
+        (tmp_path / name).write_text(json.dumps(content))
+    changed = Tables(tmp_path, Figures())
+    assert "moment flow 3.21 to 3.21" in order.caption(changed)
+    said = netflow_figure.caption(changed)
+    assert "moment flow 3.21 to 3.21" in said
+    assert "moment flow 3.7% to 3.7%" in said
+    assert "resummed memory unknown" in said
+
+
+def test_a_map_of_better_laws_changes_what_is_said(tmp_path, tables):
+    for name in ("bilinear.json", "atlas.parquet"):
+        shutil.copy(tables.folder / name, tmp_path)
+    table = tables.frame("atlas.parquet").assign(moment_ratio=1 / 250, ratio=4.0)
+    table.to_parquet(tmp_path / "atlas.parquet")
+    said = atlas.caption(Tables(tmp_path, Figures()))
+    assert "the moment flow on 100% of the map, by 250" in said
+    assert "the modified flow on 0% of the map, by 0.25" in said
 
 
 SEEN_BY = {
@@ -135,10 +223,11 @@ def nearest(colours, seen_by):
 
 
 @pytest.mark.parametrize("seen_by", SEEN_BY.values(), ids=SEEN_BY)
-def test_colour_blind_readers_tell_the_colours_of_ten_rules_apart(seen_by):
-    assert len(order.PALETTE) == len(set(order.MARKERS)) == 10
-    assert nearest(order.PALETTE, seen_by) > 10
-    assert nearest(order.PALETTE, np.eye(3)) > 20
+def test_colour_blind_readers_tell_the_flows_apart(seen_by):
+    colours = [look["color"] for look in flows.LINES.values()]
+    assert len(set(flows.MARKERS.values())) == len(colours) == 4
+    assert nearest(colours, seen_by) > 10
+    assert nearest(colours, np.eye(3)) > 20
 
 
 def test_a_rainbow_would_not_do():

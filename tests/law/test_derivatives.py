@@ -7,9 +7,14 @@ import sys
 
 import pytest
 import torch
+from torch import Tensor
 from torch.func import grad, hessian, jvp, vjp
 
-from adambias.law.derivatives import derivative, gradient_of, pullback
+import adambias as ab
+from adambias.core.errors import ConfigError
+from adambias.law.derivatives import OwnDerivatives, Product, derivative, gradient_of, pullback
+from adambias.law.flows import MEMORIES
+from adambias.law.moment_flow import FORMS
 
 PLACE = torch.tensor([0.3, -1.2, 0.7], dtype=torch.float64)
 OTHER = torch.tensor([1.1, 0.4, -0.6], dtype=torch.float64)
@@ -75,3 +80,86 @@ print({"torch", "torch._dynamo", "sympy"} & set(sys.modules))
     command = [sys.executable, "-c", code]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout == "{'torch'}\n"
+
+
+class Analytic(OwnDerivatives):
+    """sum (x^2 - 1)^2 / 4 by hand: autograd sees nothing of it."""
+
+    def __init__(self) -> None:
+        self.gradients = self.slopes = 0
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        return plain(theta.detach())
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        self.gradients += 1
+        return theta**3 - theta
+
+    def slope(self, theta: Tensor) -> tuple[Tensor, Product]:
+        self.slopes += 1
+        return theta**3 - theta, lambda vector: (3 * theta**2 - 1) * vector
+
+
+def plain(theta: Tensor) -> Tensor:
+    return ((theta * theta - 1) ** 2).sum() / 4
+
+
+RULE = ab.rules.adam(beta1=0.6, beta2=0.8, epsilon=0.1)
+H = 0.02
+LAWS = {
+    "leading": lambda loss: ab.leading_order_flow(RULE, loss),
+    **{m: lambda loss, m=m: ab.modified_flow(RULE, loss, H, memory=m) for m in MEMORIES},
+    **{
+        f"memoryless, {m}": lambda loss, m=m: ab.memoryless(RULE, loss, H, memory=m)
+        for m in MEMORIES
+    },
+    **{form: lambda loss, form=form: ab.moment_flow(RULE, loss, H, form) for form in FORMS},
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_loss_that_brings_its_derivatives_is_followed_by_them(law):
+    own = Analytic()
+    found, expected = (ab.integrate(LAWS[law](each), PLACE, H, 5) for each in (own, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert own.gradients + own.slopes >= 5
+
+
+def test_an_iteration_takes_one_gradient_of_its_own_a_step():
+    own = Analytic()
+    found, expected = (ab.iterate(RULE, each, PLACE, H, 5) for each in (own, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert (own.gradients, own.slopes) == (5, 0)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_correction_takes_one_slope(memory):
+    own = Analytic()
+    found, expected = (ab.correction(RULE, e, PLACE, H, memory=memory) for e in (own, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert (own.gradients, own.slopes) == (0, 1)
+
+
+@pytest.mark.parametrize("law", [None, *LAWS])
+def test_a_loss_that_takes_one_vector_refuses_a_batch_of_trajectories(law):
+    def run() -> Tensor:
+        starts = PLACE.repeat(2, 1)
+        if law is None:
+            return ab.iterate(RULE, Analytic(), starts, H, 2)
+        return ab.integrate(LAWS[law](Analytic()), starts, H, 2)
+
+    with pytest.raises(ConfigError, match=r"^theta0.shape = \(2, 3\): must be \(p,\)") as error:
+        run()
+    assert "\n" not in str(error.value)
+
+
+def test_several_losses_that_bring_their_derivatives_are_iterated_but_have_no_flow():
+    """The flows of mini-batches differentiate the sum of the losses, which autograd cannot here."""
+    several = [Analytic(), Analytic()]
+    found, expected = (ab.iterate(RULE, each, PLACE, H, 5) for each in (several, [plain, plain]))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    assert [loss.gradients for loss in several] == [3, 2]
+    for call in (*LAWS.values(), lambda losses: ab.correction(RULE, losses, PLACE, H, n=3)):
+        with pytest.raises(ConfigError, match=r"^loss = '2 losses': must be one loss") as error:
+            call(several)
+        assert "\n" not in str(error.value)

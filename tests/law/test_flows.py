@@ -11,6 +11,7 @@ from adambias.core.errors import ConfigError
 from adambias.core.registry import RULES
 from adambias.law import cyclic, minibatch, rules
 from adambias.law.derivatives import gradient
+from adambias.law.flows import MEMORIES
 from adambias.law.memory import mean_age
 
 WELLS = ab.losses.double_wells()
@@ -270,8 +271,9 @@ def test_minibatch_cost_does_not_grow_with_n():
         assert len(cyclic.past_weights(settled, decays, 3).steps) == 3
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("n", [2, 60, 5000, 10**6])
-def test_each_batch_is_differentiated_once_per_drift_whatever_n(n):
+def test_each_batch_is_differentiated_once_per_drift_whatever_n(n, memory):
     calls = [0, 0, 0]
 
     def counted(batch):
@@ -282,7 +284,7 @@ def test_each_batch_is_differentiated_once_per_drift_whatever_n(n):
         return loss
 
     rule = rules.adam(beta1=0.9, beta2=0.99, epsilon=0.01)
-    flow = ab.modified_flow(rule, [counted(batch) for batch in range(3)], H)
+    flow = ab.modified_flow(rule, [counted(batch) for batch in range(3)], H, memory=memory)
     assert torch.isfinite(flow(PLACE, n)).all()
     assert calls == [1, 1, 1]
 
@@ -290,7 +292,7 @@ def test_each_batch_is_differentiated_once_per_drift_whatever_n(n):
 class _Counted(torch.autograd.Function):
     """The identity, counting its gradient and the gradient of its gradient."""
 
-    counts: dict[str, int] = {}  # noqa: RUF012
+    counts: dict[str, int] = {"loss": 0, "gradient": 0, "second": 0}  # noqa: RUF012
     generate_vmap_rule = True
 
     @staticmethod
@@ -324,20 +326,35 @@ class _CountedBack(torch.autograd.Function):
         return cotangent.clone()
 
 
+def counted_wells(theta):
+    _Counted.counts["loss"] += 1
+    return WELLS(_Counted.apply(theta))
+
+
+# The Hessian-vector product passes once more through the gradient's own backward.
+ONE_AND_A_PRODUCT = {"loss": 1, "gradient": 2, "second": 1}
+TWO_GRADIENTS = {"loss": 2, "gradient": 2, "second": 0}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("name", RULES.names)
-def test_one_gradient_and_one_hessian_product_per_drift(name):
+def test_one_gradient_and_one_hessian_product_per_drift(name, memory):
+    flow = ab.modified_flow(rules.make_rule(name), counted_wells, H, memory=memory)
     _Counted.counts = {"loss": 0, "gradient": 0, "second": 0}
-
-    def loss(theta):
-        _Counted.counts["loss"] += 1
-        return WELLS(_Counted.apply(theta))
-
-    flow = ab.modified_flow(rules.make_rule(name), loss, H)
     flow(THETA, 3)
-    assert _Counted.counts["loss"] == 1
-    assert _Counted.counts["second"] == 1
-    # The Hessian-vector product passes once more through the gradient's own backward.
-    assert _Counted.counts["gradient"] == 2
+    assert _Counted.counts == ONE_AND_A_PRODUCT
+
+
+@pytest.mark.parametrize(
+    ("form", "counts"), [("gradient", TWO_GRADIENTS), ("hessian", ONE_AND_A_PRODUCT)]
+)
+@pytest.mark.parametrize("name", RULES.names)
+def test_the_moment_flow_costs_two_gradients_or_one_and_a_product(name, form, counts):
+    flow = ab.moment_flow(rules.make_rule(name), counted_wells, H, form)
+    state = flow.start(THETA)
+    _Counted.counts = {"loss": 0, "gradient": 0, "second": 0}
+    flow.velocity(state)
+    assert _Counted.counts == counts
 
 
 def test_flows_refuse_what_the_law_does_not_cover():

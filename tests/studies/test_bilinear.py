@@ -7,12 +7,14 @@ import pytest
 import torch
 
 import adambias as ab
-from adambias.config import Atlas, load_params
+from adambias.config import Atlas, FlowCase, GrowingMemory, load_params
+from adambias.core.errors import ConfigError
 from adambias.law import rules
 from adambias.studies import bilinear
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = load_params(ROOT / "params.yaml", "laptop").scale.bilinear
+FLOWS = ["leading_order", "modified", "resummed", "moment"]
 
 
 @pytest.mark.parametrize(("beta1", "beta2"), [(0.9, 0.7), (0.5, 0.8), (0.0, 0.8)])
@@ -52,9 +54,85 @@ def test_the_atlas_is_the_errors_of_single_runs():
     table = bilinear.atlas(Atlas(size=3, largest=0.9, epsilon=0.1, h=0.02, horizon=0.4), SETTINGS)
     assert len(table) == 9
     loss, start = ab.losses.bilinear(), torch.tensor([2.8, 3.5], dtype=torch.float64)
-    for row in table.iloc[1::3].itertuples():
+    # The first row is without memory: beta1 = beta2 = 0.
+    for row in table.iloc[[0, 1, 4, 7]].itertuples():
         rule = rules.adam(beta1=row.beta1, beta2=row.beta2, epsilon=0.1)
         path = ab.iterate(rule, loss, start, 0.02, 20)
-        flow = ab.integrate(ab.modified_flow(rule, loss, 0.02), start, 0.02, 20)
-        assert row.modified_error == pytest.approx(float((flow - path).norm(dim=1).max()))
+        for name, flow in flows(rule, loss, 0.02).items():
+            far = (ab.integrate(flow, start, 0.02, 20) - path).norm(dim=1).max()
+            assert getattr(row, f"{name}_error") == pytest.approx(float(far))
         assert row.ratio == pytest.approx(row.modified_error / row.leading_error)
+        assert row.resummed_ratio == pytest.approx(row.resummed_error / row.leading_error)
+        assert row.moment_ratio == pytest.approx(row.moment_error / row.leading_error)
+
+
+def flows(rule, loss, h):
+    return {
+        "leading": ab.leading_order_flow(rule, loss),
+        "modified": ab.modified_flow(rule, loss, h),
+        "resummed": ab.modified_flow(rule, loss, h, memory="resummed"),
+        "moment": ab.moment_flow(rule, loss, h),
+    }
+
+
+def test_a_path_is_followed_by_every_flow():
+    case = FlowCase(title="short", beta1=0.9, beta2=0.5, epsilon=0.5, h=0.02, horizon=0.4)
+    table = bilinear.path_table(SETTINGS, "short", case)
+    assert list(table["kind"].unique()) == ["adam", *FLOWS]
+    ends = table[table["n"] == 20].set_index("kind")
+    loss, start = ab.losses.bilinear(), torch.tensor([2.8, 3.5], dtype=torch.float64)
+    made = flows(rules.adam(beta1=0.9, beta2=0.5, epsilon=0.5), loss, 0.02)
+    for kind, flow in zip(FLOWS, made.values(), strict=True):
+        end = ab.integrate(flow, start, 0.02, 20)[-1]
+        assert ends.loc[kind, ["theta1", "theta2"]].tolist() == pytest.approx(end.tolist())
+        away = ends.loc[kind, ["theta1", "theta2"]] - ends.loc["adam", ["theta1", "theta2"]]
+        assert ends.loc[kind, "error"] == pytest.approx(np.hypot(*away))
+    errors = {row["kind"]: row["error"] for row in bilinear.path_errors(table)}
+    assert list(errors) == FLOWS
+    assert min(errors, key=errors.get) == "moment"
+
+
+@pytest.mark.parametrize("name", SETTINGS.orders.growing)
+def test_only_the_moment_flow_has_an_order_as_memory_grows(name):
+    found = bilinear.growing_memory(SETTINGS, name)
+    case = SETTINGS.orders.growing[name]
+    for h, decays in zip(found["step_sizes"], found["decays"], strict=True):
+        assert [(1 - decay) / h for decay in decays] == pytest.approx(list(case.rates))
+    assert found["moment"] == pytest.approx(2, abs=0.15)
+    assert max(abs(found[law]) for law in ("leading_order", "modified", "resummed")) < 0.3
+    assert max(found["moment_errors"]) < 0.1 * min(found["modified_errors"])
+
+
+def test_the_errors_along_growing_memory_are_those_of_single_runs():
+    found = bilinear.growing_memory(SETTINGS, "bilinear")
+    steps, h = SETTINGS.orders.growing["bilinear"].steps[0], found["step_sizes"][0]
+    beta1, beta2 = found["decays"][0]
+    rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=found["hyperparameters"]["epsilon"])
+    loss, start = ab.losses.bilinear(), torch.tensor([2.8, 3.5], dtype=torch.float64)
+    path = ab.iterate(rule, loss, start, h, steps)
+    for name, flow in flows(rule, loss, h).items():
+        far = float((ab.integrate(flow, start, h, steps) - path).norm(dim=1).max())
+        assert found[f"{name}_errors"][0] == pytest.approx(far)
+
+
+def test_a_flow_that_diverges_as_memory_grows_is_named(monkeypatch):
+    nan = {kind: torch.tensor([0.0, np.nan if kind == "modified" else 1.0]) for kind in FLOWS}
+    monkeypatch.setattr(bilinear, "distances", lambda paths: nan)
+    with pytest.raises(ConfigError, match=r"growing\.bilinear\.horizon: modified diverged"):
+        bilinear.growing_memory(SETTINGS, "bilinear")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rates": [10, 41]}, r"rates = \[10.0, 41.0\]: must be at most 40"),
+        ({"rates": [10]}, "rates = .*: must have 2 entries"),
+        ({"rates": [0, 1]}, "rates = 0.0: must be > 0"),
+        ({"steps": [40]}, "steps = .*: must have at least 2 entries"),
+    ],
+)
+def test_memory_that_cannot_grow_so_is_refused(change, said):
+    given = {"horizon": 1.0, "steps": [40, 80], "rates": [10, 40], "epsilon": 0.1}
+    assert GrowingMemory(**given).decays(1 / 40) == (0.75, 0.0)
+    with pytest.raises(ConfigError, match=said):
+        GrowingMemory(**given | change)

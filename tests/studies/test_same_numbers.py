@@ -26,6 +26,7 @@ from adambias.studies.results import NETWORK_DIGITS, write_results
 scale = load_params(sys.argv[1], "laptop").scale
 data = ab.load_dataset("digits", train_size=400, root=sys.argv[2])
 found = [bilinear.order(scale.bilinear, "tanh_mlp", rule) for rule in ("adam", "signum")]
+found += [bilinear.growing_memory(scale.bilinear, name) for name in ("bilinear", "tanh_mlp")]
 write_results(found, Path("law.json"))
 loss, start = netflow.network_loss(scale.netflow, data)
 path = ab.iterate(ab.rules.adam(epsilon=1e-6), loss, start, 1e-3, 5)

@@ -15,6 +15,7 @@ from adambias.config.studies import (
     Bilinear,
     Fan,
     FlowCase,
+    GrowingMemory,
     NetFlow,
     NetOrder,
     NetRun,
@@ -22,6 +23,7 @@ from adambias.config.studies import (
     OrderCase,
     Orders,
     Penalty,
+    Practical,
     Table1,
 )
 from adambias.config.trial import SEMANTICS_VERSION, TRIAL_FIELDS, Trial
@@ -39,6 +41,7 @@ __all__ = [
     "Figures",
     "FlowCase",
     "Grid",
+    "GrowingMemory",
     "NetFlow",
     "NetOrder",
     "NetRun",
@@ -47,6 +50,7 @@ __all__ = [
     "Orders",
     "Params",
     "Penalty",
+    "Practical",
     "Prepare",
     "Regimes",
     "Resources",

@@ -114,7 +114,7 @@ class Fan(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowCase(Validated):
-    """Adam and both its flows, at one choice of everything.
+    """Adam and all its flows, at one choice of everything.
 
     Parameters
     ----------
@@ -160,8 +160,47 @@ class OrderCase(Validated):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrowingMemory(Validated):
+    """Adam with 1 - beta in proportion to h: a memory fixed in time, which grows in steps.
+
+    Parameters
+    ----------
+    horizon : float
+        Length of time T.
+    steps : tuple of int
+        Numbers of steps over the horizon, at least two; h = T / steps.
+    rates : (float, float)
+        (1 - beta1) / h and (1 - beta2) / h, per unit of time.
+    epsilon : float
+        Numerical stability, inside the root.
+    """
+
+    horizon: Annotated[float, Positive]
+    steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
+    rates: Annotated[tuple[float, ...], Pair, Positive]
+    epsilon: Annotated[float, Positive]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = min(self.steps) / self.horizon
+        if max(self.rates) > most:
+            allowed = f"must be at most {most:g}, or a decay at {min(self.steps)} steps is below 0"
+            raise ConfigError("rates", list(self.rates), allowed)
+
+    @property
+    def step_sizes(self) -> tuple[float, ...]:
+        """The step sizes h."""
+        return tuple(self.horizon / steps for steps in self.steps)
+
+    def decays(self, h: float) -> tuple[float, float]:
+        """Return beta1 and beta2 at a step size."""
+        first, second = (max(0.0, 1 - rate * h) for rate in self.rates)
+        return first, second
+
+
+@dataclass(frozen=True, kw_only=True)
 class Orders(Validated):
-    """Orders of convergence: every rule on every loss.
+    """Orders of convergence: every rule on every loss, and Adam as its memory grows.
 
     Parameters
     ----------
@@ -171,11 +210,14 @@ class Orders(Validated):
         By label, ``rule`` and hyperparameters of its own.
     losses : dict
         By name, :class:`OrderCase`; see :mod:`adambias.studies.problems`.
+    growing : dict
+        By the name of a loss, not mini-batches, :class:`GrowingMemory`.
     """
 
     hyperparameters: dict[str, Any]
     rules: Annotated[dict[str, dict[str, Any]], NotEmpty]
     losses: Annotated[dict[str, OrderCase], NotEmpty]
+    growing: Annotated[dict[str, GrowingMemory], NotEmpty]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,7 +229,7 @@ class Orders(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class Atlas(Validated):
-    """Errors of both flows against Adam over a grid of decays, at one step size.
+    """Errors of all flows against Adam over a grid of decays, at one step size.
 
     Parameters
     ----------
@@ -272,7 +314,7 @@ class NetOrder(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class NetRun(Validated):
-    """One rule that is followed over a long time on the network, with both flows.
+    """One rule that is followed over a long time on the network, with all its flows.
 
     Parameters
     ----------
@@ -288,6 +330,28 @@ class NetRun(Validated):
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     h: Annotated[float, Positive]
     n_steps: Annotated[int, AtLeastOne]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Practical(Validated):
+    """Adam at the settings where people train, with all its flows.
+
+    Parameters
+    ----------
+    epsilon : float
+        Numerical stability, inside the root.
+    h : float
+        Step size.
+    n_steps : int
+        Number of steps.
+    pairs : tuple of (beta1, beta2)
+        Decays, each pair a run.
+    """
+
+    epsilon: Annotated[float, Positive]
+    h: Annotated[float, Positive]
+    n_steps: Annotated[int, AtLeastOne]
+    pairs: Annotated[tuple[Decays, ...], NotEmpty]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +376,8 @@ class NetFlow(Validated):
         Rules whose orders are measured, by label.
     runs : dict
         Rules followed over a long time, by label.
+    practical : Practical
+        Where people train.
     """
 
     dataset: str
@@ -322,3 +388,4 @@ class NetFlow(Validated):
     steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
     orders: Annotated[dict[str, NetOrder], NotEmpty]
     runs: Annotated[dict[str, NetRun], NotEmpty]
+    practical: Practical

@@ -1,10 +1,12 @@
-"""Adam with both its flows on the bilinear model, and how far each flow is from it."""
+"""Adam with its flows on the bilinear model, and how far each of them is from it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adambias.figures import style, trajectories
+from matplotlib.lines import Line2D
+
+from adambias.figures import flows, style, trajectories
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,18 +16,14 @@ if TYPE_CHECKING:
     from adambias.figures.tables import Tables
 
 TITLE = "Adam and its flows on the bilinear model"
-KINDS: dict[str, dict[str, Any]] = {
-    "leading_order": {"color": style.COLOURS["orange"], "linestyle": "--"},
-    "modified": {"color": style.COLOURS["blue"]},
-    "adam": {
-        "color": style.INK,
-        "marker": "o",
-        "linestyle": "none",
-        "markersize": 2.6,
-        "zorder": 5,
-    },
+ADAM: dict[str, Any] = {
+    "color": style.INK,
+    "marker": "o",
+    "linestyle": "none",
+    "markersize": 2.6,
+    "zorder": 5,
+    "label": "Adam",
 }
-NAMES = {"leading_order": "leading-order flow", "modified": "modified flow", "adam": "Adam"}
 
 
 def draw(tables: Tables) -> Figure:
@@ -39,11 +37,7 @@ def draw(tables: Tables) -> Figure:
         rows = table[table["panel"] == name]
         _draw_paths(axes[upper], summary, rows, case)
         _draw_distances(axes[lower], rows)
-    handles, labels = axes[0].get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))
-    wanted = [NAMES[kind] for kind in ("adam", "modified", "leading_order")]
-    columns = 1 if narrow else 3
-    figure.legend([named[n] for n in wanted], wanted, loc="outside lower center", ncols=columns)
+    flows.legend(figure, columns=3, more=[Line2D([], [], **ADAM)])
     return figure
 
 
@@ -61,18 +55,20 @@ def _draw_paths(
         title=f"{values}\n{more}",
     )
     trajectories.landscape(ax, summary, case["epsilon"])
-    for kind, look in KINDS.items():
+    adam = rows[rows["kind"] == "adam"]
+    adam = adam.iloc[:: max(1, len(adam) // 40)]
+    ax.plot(adam["theta1"], adam["theta2"], **ADAM)
+    for kind in flows.KINDS:
         path = rows[rows["kind"] == kind]
-        every = max(1, len(path) // 40) if kind == "adam" else 1
-        ax.plot(path["theta1"][::every], path["theta2"][::every], label=NAMES[kind], **look)
+        ax.plot(path["theta1"], path["theta2"], **flows.LINES[kind])
 
 
 def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
-    for kind in ("leading_order", "modified"):
+    for kind in flows.KINDS:
         path = rows[(rows["kind"] == kind) & (rows["n"] > 0)]
-        ax.plot(path["t"], path["error"], **KINDS[kind])
+        ax.plot(path["t"], path["error"], **flows.LINES[kind])
     top = 3 * rows["error"].max()
-    ax.set(yscale="log", ylim=(1e-5 * top, top))
+    ax.set(yscale="log", ylim=(3e-6 * top, top))
     ax.set(xlabel="time n·h", ylabel="distance from Adam")
 
 
@@ -85,10 +81,10 @@ def caption(tables: Tables) -> str:
         title = case["title"]
         for name, symbol in style.SYMBOLS.items():
             title = title.replace(name, symbol)
-        words.append(f"{title} {far['leading_order']:.2g} and {far['modified']:.2g}")
+        words.append(f"{title} {', '.join(f'{far[kind]:.2g}' for kind in flows.KINDS)}")
     return (
-        "Adam with its leading-order and its modified flow from the same start, and the distances "
-        f"from Adam over time. Largest distance of the two flows: {'; '.join(words)}."
+        "Adam with its flows from the same start, and their distances from Adam over time. Largest "
+        f"distance of the {', the '.join(flows.NAMES.values())}: {'; '.join(words)}."
     )
 
 
@@ -97,8 +93,8 @@ def alt(tables: Tables) -> str:
     cases = tables.json("bilinear.json")["settings"]["paths"].values()
     titles = ", ".join(case["title"] for case in cases)
     return (
-        f"Maps of the parameter plane for {titles}, each with Adam's steps and two curves, and "
-        "below them the distances of the two curves from Adam against time."
+        f"Maps of the parameter plane for {titles}, each with Adam's steps and {len(flows.KINDS)} "
+        "curves, its flows, and below them the distances of the curves from Adam against time."
     )
 
 

@@ -178,6 +178,7 @@ def panels(
     columns: int | None = None,
     aspect: float = 0.72,
     letters: bool | None = None,
+    wide_last: bool = False,
     **subplots: Any,
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of ``count`` panels, side by side or, in the narrow medium, stacked.
@@ -192,6 +193,8 @@ def panels(
         Height over width of one panel.
     letters : bool, optional
         Put (a), (b), … into the panels' corners; by default where there are several.
+    wide_last : bool
+        Give the last panel a row of its own.
     **subplots
         Further arguments of ``matplotlib.pyplot.subplots``, such as ``sharey``.
 
@@ -201,10 +204,15 @@ def panels(
     axes : list of Axes, length ``count``
     """
     columns = 1 if is_narrow() else (columns or count)
-    rows = -(-count // columns)
+    rows = -(-(count - 1) // columns) + 1 if wide_last else -(-count // columns)
     size = panel_size(columns, rows, aspect=aspect)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, **subplots)
     axes = list(grid.flat)
+    if wide_last:
+        last = grid[-1, 0].get_gridspec()[-1, :]
+        for narrow in grid[-1]:
+            narrow.remove()
+        axes = [*axes[: count - 1], figure.add_subplot(last), *axes[count - 1 : -columns]]
     for spare in axes[count:]:
         spare.set_visible(False)
     if letters if letters is not None else count > 1:

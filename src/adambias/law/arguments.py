@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from adambias.core.errors import ConfigError
+from adambias.law.derivatives import OwnDerivatives
 from adambias.law.losses import Loss
 from adambias.law.rules import UpdateRule
 
@@ -43,6 +44,9 @@ def check_start(losses: Sequence[Loss], theta: Tensor) -> None:
     if theta.ndim not in (1, 2) or theta.numel() == 0:
         raise ConfigError("theta0.shape", tuple(theta.shape), "must be (p,) or (B, p)")
     for loss in losses:
+        if isinstance(loss, OwnDerivatives) and theta.ndim == 2:
+            allowed = "must be (p,) for a loss that brings its own derivatives"
+            raise ConfigError("theta0.shape", tuple(theta.shape), allowed)
         value = loss(theta if theta.ndim == 1 else theta[0])
         if not isinstance(value, Tensor) or value.ndim != 0:
             shape = tuple(value.shape) if isinstance(value, Tensor) else value

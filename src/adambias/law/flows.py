@@ -34,11 +34,11 @@ from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import integer
 from adambias.law.arguments import Losses, as_losses, check_shapes, check_start, check_step_size
 from adambias.law.cyclic import settled_step
-from adambias.law.derivatives import derivative, gradient, slope
+from adambias.law.derivatives import OwnDerivatives, derivative, gradient, slope
 from adambias.law.losses import Loss
 from adambias.law.memory import mean_age
 from adambias.law.minibatch import Batches
-from adambias.law.resummed import averages
+from adambias.law.resummed import averages, check_resummed
 from adambias.law.rules import UpdateRule, require_rule
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ def correction(
     n = None if n is None else integer("n", n, at_least=0)
     check_start(losses, theta)
     check_shapes(rule, theta, h)
+    if memory == "resummed":
+        check_resummed(rule)
     if n is None and len(losses) > 1:
         raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
     return _drifts(rule, losses, theta, h, n, 0.5, _known(memory))[1]
@@ -217,7 +219,8 @@ def _corrected_flow(
 ) -> Flow:
     losses = as_losses(loss)
     check_rule(rule, losses)
-    _known(memory)
+    if _known(memory) == "resummed":
+        check_resummed(rule)
     check_step_size(h)
     fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
     settled = settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
@@ -300,7 +303,7 @@ def _direction(rule: UpdateRule, g: Tensor, theta: Tensor) -> Tensor:
 
 
 def check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
-    """Refuse what no flow follows: a rule without bias correction, decays per trajectory and batch.
+    """Refuse what no flow follows, such as a rule without bias correction.
 
     Raises
     ------
@@ -314,5 +317,8 @@ def check_rule(rule: UpdateRule, losses: tuple[Loss, ...]) -> None:
         raise ConfigError(
             "bias_correction", False, f"must be true for the flows of {rule.name} to hold"
         )
+    if len(losses) > 1 and any(isinstance(loss, OwnDerivatives) for loss in losses):
+        allowed = "must be one loss where it brings its own derivatives, or plain functions"
+        raise ConfigError("loss", f"{len(losses)} losses", allowed)
     if len(losses) > 1 and any(isinstance(decay, Tensor) for decay in rule.decays):
         raise ConfigError("decay", "a tensor", "must be a number for mini-batches")

@@ -126,7 +126,8 @@ def iterate(
     require_rule(rule)
     n_steps, every = _check_run(rule, losses, theta0, h, n_steps, every)
     _check_moments(moments, return_info)
-    return _collect(iterates(rule, losses, theta0, h), theta0, n_steps, every, return_info, moments)
+    kept = len(rule.remembered) if moments else None
+    return _collect(iterates(rule, losses, theta0, h), theta0, n_steps, every, return_info, kept)
 
 
 @overload
@@ -206,7 +207,8 @@ def integrate(
     chosen = _method(flow, method)
     substeps = _check_integration(flow, theta0, h, substeps, chosen)
     places = places_of(flow, theta0, advance_by(chosen, h, substeps))
-    return _collect(places, theta0, n_steps, every, return_info, moments)
+    kept = len(flow.rule.remembered) if moments else None
+    return _collect(places, theta0, n_steps, every, return_info, kept)
 
 
 Place: TypeAlias = tuple[Tensor, tuple[Tensor, ...]]
@@ -225,7 +227,6 @@ def iterates(
     Unchecked, as :func:`places_of` is: for what follows several of them side by side.
     """
     memories = [torch.zeros_like(theta) for _ in rule.moments]
-    remembered = [isinstance(d, Tensor) or d != 0 for d in rule.decays]
     n = 0
     while True:
         g = gradient(losses[n % len(losses)], theta)
@@ -238,7 +239,7 @@ def iterates(
         # Not in place: the caller may keep what it was given.
         theta = theta - h * rule.combine(*corrected, theta)
         n += 1
-        yield theta, tuple(itertools.compress(corrected, remembered))
+        yield theta, tuple(corrected[i] for i in rule.remembered)
 
 
 def places_of(flow: Flow | MomentFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
@@ -347,11 +348,11 @@ def _collect(
     n_steps: int,
     every: int,
     return_info: bool,
-    moments: bool,
+    moments: int | None,
 ) -> Tensor | tuple[Tensor, PathInfo]:
-    """Store the rows asked for, and note where trajectories blow up."""
-    kept: list[Tensor] = []
+    """Store the rows asked for, and of so many moments; note where trajectories blow up."""
     path = theta0.new_full((n_steps // every + 1, *theta0.shape), math.nan)
+    kept = tuple(torch.full_like(path, math.nan) for _ in range(moments or 0))
     path[0] = theta0
     diverged_at = torch.full(theta0.shape[:-1], -1, dtype=torch.int64)
     for n, (theta, estimates) in zip(range(1, n_steps + 1), places, strict=False):
@@ -361,15 +362,13 @@ def _collect(
             diverged_at = torch.where(lost.cpu() & (diverged_at < 0), n, diverged_at)
             # All of a lost trajectory: its finite components mean nothing any more.
             theta = torch.where(lost.unsqueeze(-1), math.nan, theta)
-        if moments and not kept:
-            kept = [torch.full_like(path, math.nan) for _ in estimates]
         if n % every == 0:
             path[n // every] = theta
-            for track, estimate in zip(kept, estimates, strict=moments):
+            for track, estimate in zip(kept, estimates, strict=bool(kept)):
                 track[n // every] = estimate
         if bool((diverged_at >= 0).all()):
             break
-    info = _path_info(diverged_at, tuple(kept) if moments else None)
+    info = _path_info(diverged_at, kept if moments is not None else None)
     if return_info:
         return path, info
     if info.status == "diverged":

@@ -57,17 +57,20 @@ def age_variance(decay: Number, n: int | None) -> Number:
     """
     if n is None:
         return decay / (1 - decay) ** 2
-    if n < _SUMMED:
-        mean = mean_age(decay, n)
-        weights = [decay**k for k in range(n + 1)]
-        squares = [weight * (k - mean) ** 2 for k, weight in enumerate(weights)]
-        return sum(squares[1:], squares[0]) / sum(weights[1:], weights[0])
-    steps = n + 1
-    # E[k^2] of all ages is that of the ages up to n and, with weight d^(n+1), that of n + 1 + k.
-    square = decay * (1 + decay) / (1 - decay) ** 2
-    beyond = steps**2 + 2 * steps * decay / (1 - decay)
-    square = square - decay**steps / _complement(decay, steps) * beyond
-    return square - mean_age(decay, n) ** 2
+    # With x = -ln d it is 1/sinh^2(x/2) - N^2/sinh^2(N x/2), over 4; the poles at x = 0 cancel.
+    if isinstance(decay, Tensor):
+        x = -decay.log()
+        regular = (_regular(x / 2) - (n + 1) ** 2 * _regular((n + 1) * x / 2)) / 4
+        return torch.where(decay == 0, 0.0, regular)
+    return float(age_variance(torch.tensor(decay, dtype=torch.float64), n))
+
+
+def _regular(y: Tensor) -> Tensor:
+    """Return 1 / sinh(y)^2 - 1 / y^2, which is -1/3 at 0."""
+    y2 = y * y
+    series = -1 / 3 + y2 * (1 / 15 + y2 * (-2 / 189 + y2 * (1 / 675 + y2 * (-2 / 10395))))
+    closed = 4 * torch.exp(-2 * y) / torch.expm1(-2 * y) ** 2 - 1 / y2
+    return torch.where(y < 0.06, series, closed)
 
 
 @functools.lru_cache(maxsize=4096)

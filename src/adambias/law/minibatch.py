@@ -24,8 +24,8 @@ from adambias.law import cyclic
 from adambias.law.derivatives import derivative, gradient_of, pullback, total
 from adambias.law.losses import Loss
 from adambias.law.memory import age_quadrature, age_variance, mean_age
-from adambias.law.resummed import spread, sum_of
-from adambias.law.rules import Moment, UpdateRule, identity, square
+from adambias.law.resummed import in_closed_form, spread, sum_of
+from adambias.law.rules import Moment, UpdateRule, identity
 
 if TYPE_CHECKING:
     from adambias.law.rules import Number
@@ -95,7 +95,7 @@ class Batches:
             lag, visits = (n - r) % batches, (n - r) // batches
             weight, g = self.weights[index, r], self.gradients[r]
             change = h * curvatures[r] / weight
-            if moment.phi is identity or moment.phi is square:
+            if in_closed_form(moment):
                 age = lag + batches * mean_age(decay**batches, visits) + half
                 variance = batches**2 * age_variance(decay**batches, visits)
                 relative = variance / age**2 if age else 0.0

@@ -44,10 +44,10 @@ def averages(
 
 
 def _average(moment: Moment, g: Tensor, change: Tensor, n: int | None, shift: float) -> Tensor:
-    if moment.phi is identity or moment.phi is square:
+    if in_closed_form(moment):
         mean = g - (mean_age(moment.decay, n) + shift) * change
         return spread(moment, mean, age_variance(moment.decay, n), change)
-    pairs = age_quadrature(number(moment.decay), n)
+    pairs = age_quadrature(float(moment.decay), n)
     return sum_of([w * moment.phi(g - (age + shift) * change) for age, w in pairs])
 
 
@@ -64,15 +64,20 @@ def sum_of(terms: list[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0])
 
 
-def number(decay: Number) -> float:
-    """Return a decay that is a number; refuse one per trajectory.
+def check_resummed(rule: UpdateRule) -> None:
+    """Refuse a decay per trajectory where its moment takes a quadrature.
 
     Raises
     ------
     ConfigError
-        If it is a tensor: nodes of a quadrature belong to one decay.
+        If such a decay is a tensor: the nodes of a quadrature belong to one decay.
     """
-    if isinstance(decay, Tensor):
-        allowed = "must be a number for resummed memory of a phi that is neither g nor g^2"
-        raise ConfigError("decay", "a tensor", allowed)
-    return float(decay)
+    for moment in rule.moments:
+        if isinstance(moment.decay, Tensor) and not in_closed_form(moment):
+            allowed = "must be a number for resummed memory of a phi that is neither g nor g^2"
+            raise ConfigError("decay", "a tensor", allowed)
+
+
+def in_closed_form(moment: Moment) -> bool:
+    """Tell whether a moment's average is known in closed form."""
+    return moment.phi is identity or moment.phi is square

@@ -108,6 +108,12 @@ class UpdateRule:
         """Decay of each moment, in order."""
         return tuple(moment.decay for moment in self.moments)
 
+    @property
+    def remembered(self) -> tuple[int, ...]:
+        """Which moments have memory: a decay other than the number 0."""
+        decays = enumerate(self.decays)
+        return tuple(i for i, d in decays if not isinstance(d, int | float) or d != 0)
+
 
 def _as_moment(moment: Any) -> Moment:
     if isinstance(moment, Moment):

@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty
+from adambias.core.errors import ABSENT, ConfigError
 from adambias.core.files import write_parquet, write_text
 from adambias.core.processes import run_all
 from adambias.core.registry import PROBLEMS
 from adambias.law import losses, rules
-from adambias.law.convergence import observed_order
+from adambias.law.convergence import LAWS, OrderReport, flows_of, observed_order
 from adambias.law.derivatives import gradient
-from adambias.law.flows import leading_order_flow, modified_flow
 from adambias.law.integration import integrate, iterate
 from adambias.law.norms import perturbed_one_norm
+from adambias.studies.paths import RULE, distances, paths_of
 from adambias.studies.problems import start_of
 from adambias.studies.results import write_results
 from adambias.studies.table1 import table1_cells, table1_markdown
 
-ATLAS_COLUMNS = ("beta1", "beta2", "leading_error", "modified_error", "ratio")
+ATLAS_RATIOS = {"modified": "ratio", "resummed": "resummed_ratio", "moment": "moment_ratio"}
+"""Column of ``atlas.parquet`` that holds a law's error over that of the leading-order flow."""
 PENALTY_POINTS = 201
 ROWS_PER_PATH = 400
 
@@ -42,8 +44,9 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
     settings : Bilinear
         The scale's section ``bilinear``.
     out_dir : path
-        Folder for ``bilinear.json`` (settings, orders, arrivals, figure 1's curves),
-        ``bilinear.parquet`` (trajectories), ``atlas.parquet``, ``table1.json``, ``table1.md``.
+        Folder for ``bilinear.json`` (settings, orders, those of growing memory, arrivals, figure
+        1's curves), ``bilinear.parquet`` (trajectories), ``atlas.parquet``, ``table1.json``,
+        ``table1.md``.
     workers : int
         Processes to compute in.
 
@@ -65,6 +68,7 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
         "arrivals": arrivals(fans),
         "path_errors": path_errors(paths),
         "orders": [report for (what, *_), report in done.items() if what == "order"],
+        "growing_memory": [done["growing", name] for name in settings.orders.growing],
     }
     table1 = table1_cells(settings.table1)
     write_parquet(pd.concat([fans, paths], ignore_index=True), out / "bilinear.parquet")
@@ -83,6 +87,9 @@ def _calls(settings: Bilinear) -> dict[tuple[str, ...], Callable[[], Any]]:
         calls["fan", name] = partial(fan_table, settings, name, fan)
     for name, case in settings.paths.items():
         calls["path", name] = partial(path_table, settings, name, case)
+    for name in settings.orders.growing:
+        PROBLEMS.factory(name)  # refused here, before hours are spent on the others
+        calls["growing", name] = partial(growing_memory, settings, name)
     for each in _orders(settings):
         calls["order", *each] = partial(order, settings, *each)
     return calls
@@ -146,18 +153,15 @@ def fan_table(settings: Bilinear, name: str, fan: Fan) -> pd.DataFrame:
 
 
 def path_table(settings: Bilinear, name: str, case: FlowCase) -> pd.DataFrame:
-    """Return Adam and both its flows, with the distance to Adam in column ``error``."""
+    """Return Adam and all its flows, with the distance to Adam in column ``error``."""
     loss, start = losses.bilinear(x=settings.x, y=settings.y), start_of(settings)
     rule = rules.adam(beta1=case.beta1, beta2=case.beta2, epsilon=case.epsilon)
-    n_steps = round(case.horizon / case.h)
-    adam = iterate(rule, loss, start, case.h, n_steps)
-    runs = {"adam": adam}
-    for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, case.h)):
-        runs[flow.name] = integrate(flow, start, case.h, n_steps)
+    paths = paths_of(rule, loss, start, case.h, round(case.horizon / case.h))
+    errors = distances(paths)
     point = {"beta1": case.beta1, "beta2": case.beta2, "epsilon": case.epsilon, "h": case.h}
     return pd.concat(
-        _rows(name, kind, path, point, settings, (path - adam).norm(dim=-1))
-        for kind, path in runs.items()
+        _rows(name, "adam" if kind == RULE else kind, path, point, settings, errors[kind])
+        for kind, path in paths.items()
     )
 
 
@@ -238,14 +242,53 @@ def order(settings: Bilinear, loss_name: str, label: str) -> dict[str, Any]:
     }
 
 
+def growing_memory(settings: Bilinear, loss_name: str) -> dict[str, Any]:
+    """Return the orders of Adam's flows while its memory grows to a fixed time as h falls.
+
+    1 - beta is the rate of ``settings`` times h for both decays, so that in steps the memory grows
+    as 1/h. The first-order law takes it to be short and has no order here.
+    """
+    case = settings.orders.growing[loss_name]
+    loss, start = PROBLEMS.factory(loss_name)(settings)
+    errors: dict[str, list[float]] = {}
+    for steps, h in zip(case.steps, case.step_sizes, strict=True):
+        beta1, beta2 = case.decays(h)
+        rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=case.epsilon)
+        for kind, error in distances(paths_of(rule, loss, start, h, steps)).items():
+            errors.setdefault(kind, []).append(float(error.max()))
+    _refuse_diverged(loss_name, errors)
+    report = OrderReport(
+        step_sizes=case.step_sizes,
+        leading_errors=tuple(errors["leading_order"]),
+        modified_errors=tuple(errors["modified"]),
+        resummed_errors=tuple(errors["resummed"]),
+        moment_errors=tuple(errors["moment"]),
+    )
+    return {
+        "loss": loss_name,
+        "rule": "adam",
+        "hyperparameters": {"epsilon": case.epsilon, "rates": list(case.rates)},
+        "decays": [list(case.decays(h)) for h in case.step_sizes],
+        "horizon": case.horizon,
+        **report.to_dict(),
+    }
+
+
+def _refuse_diverged(loss_name: str, errors: dict[str, list[float]]) -> None:
+    for kind, values in errors.items():
+        if not np.isfinite(values).all():
+            where = f"bilinear.orders.growing.{loss_name}.horizon"
+            raise ConfigError(where, ABSENT, f"{kind} diverged, take a shorter one or more steps")
+
+
 def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
-    """Return the largest errors of both flows against Adam over a grid of (beta1, beta2).
+    """Return the largest errors of all flows against Adam over a grid of (beta1, beta2).
 
     Returns
     -------
     DataFrame
-        One row per pair: beta1, beta2, leading_error, modified_error, and their ratio, modified
-        over leading; NaN where a trajectory diverged.
+        One row per pair: beta1, beta2, leading_error, the error of each law, and the ratios of
+        these to leading_error, see :data:`ATLAS_RATIOS`; NaN where a trajectory diverged.
     """
     axis = 1 - np.geomspace(1, 1 - settings.largest, settings.size)
     beta1, beta2 = (grid.reshape(-1) for grid in np.meshgrid(axis, axis, indexing="ij"))
@@ -258,9 +301,10 @@ def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
     start = start_of(model).expand(len(beta1), 2).contiguous()
     n_steps = round(settings.horizon / settings.h)
     adam, _ = iterate(rule, loss, start, settings.h, n_steps, return_info=True)
-    errors = []
-    for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, settings.h)):
+    table = pd.DataFrame({"beta1": beta1, "beta2": beta2})
+    for name, flow in flows_of(rule, loss, settings.h).items():
         path, _ = integrate(flow, start, settings.h, n_steps, return_info=True)
-        errors.append(torch.linalg.vector_norm(path - adam, dim=-1).amax(0).numpy())
-    values = (beta1, beta2, *errors, errors[1] / errors[0])
-    return pd.DataFrame(dict(zip(ATLAS_COLUMNS, values, strict=True)))
+        table[f"{name}_error"] = torch.linalg.vector_norm(path - adam, dim=-1).amax(0).numpy()
+    for law in LAWS:
+        table[ATLAS_RATIOS[law]] = table[f"{law}_error"] / table["leading_error"]
+    return table

@@ -18,12 +18,13 @@ from adambias.core.processes import run_all
 from adambias.data.dataset import Dataset
 from adambias.law import losses, rules
 from adambias.law.convergence import observed_order
-from adambias.law.flows import leading_order_flow, modified_flow
-from adambias.law.integration import integrate, iterate
+from adambias.law.derivatives import gradient
 from adambias.law.losses import Loss
+from adambias.law.norms import perturbed_one_norm
 from adambias.networks.resnet import BasicBlock, ResNet
 from adambias.networks.style import ACTIVATIONS, NORMS, Style
-from adambias.studies.results import NETWORK_DIGITS, write_results
+from adambias.studies.paths import RULE, distances, paths_of
+from adambias.studies.results import NETWORK_DIGITS, PRACTICAL_DIGITS, rounded, write_results
 
 
 def run(
@@ -39,7 +40,8 @@ def run(
         The prepared dataset ``settings.dataset``.
     out_dir : path
         Folder for ``netflow.json`` (settings, number of parameters, observed orders, largest
-        distances) and ``netflow.parquet`` (distances and losses over time).
+        distances, also where people train) and ``netflow.parquet`` (distances and losses over
+        time).
     workers : int
         Processes to compute in.
 
@@ -48,7 +50,9 @@ def run(
     dict
         The content of ``netflow.json``.
     """
-    calls: dict[tuple[str, str], Callable[[], Any]] = {}
+    calls: dict[tuple[Any, ...], Callable[[], Any]] = {}
+    for pair in settings.practical.pairs:
+        calls["practical", *pair] = partial(practical, settings, data, *pair)
     for name in settings.runs:
         calls["run", name] = partial(long_run, settings, data, name)
     for name in settings.orders:
@@ -62,6 +66,7 @@ def run(
         "initial_loss": float(loss(start)),
         "orders": [done["order", name] for name in settings.orders],
         "runs": largest_distances(runs),
+        "practical": [row for p in settings.practical.pairs for row in done["practical", *p]],
     }
     write_parquet(runs, Path(out_dir) / "netflow.parquet")
     write_results(summary, Path(out_dir) / "netflow.json", digits=NETWORK_DIGITS)
@@ -106,7 +111,7 @@ def order(settings: NetFlow, data: Dataset, label: str) -> dict[str, Any]:
 
 
 def long_run(settings: NetFlow, data: Dataset, name: str) -> pd.DataFrame:
-    """Follow one rule and both its flows.
+    """Follow one rule and all its flows.
 
     Returns
     -------
@@ -117,24 +122,22 @@ def long_run(settings: NetFlow, data: Dataset, name: str) -> pd.DataFrame:
     case = settings.runs[name]
     loss, start = network_loss(settings, data)
     rule = rules.make_rule(case.rule, **case.hyperparameters)
-    path = iterate(rule, loss, start, case.h, case.n_steps)
-    tracks = {"rule": path}
-    for flow in (leading_order_flow(rule, loss), modified_flow(rule, loss, case.h)):
-        tracks[flow.name] = integrate(flow, start, case.h, case.n_steps)
-    travelled = (path - start).norm(dim=-1).numpy()
+    paths = paths_of(rule, loss, start, case.h, case.n_steps)
+    away = distances(paths)
+    travelled = (paths[RULE] - start).norm(dim=-1).numpy()
     return pd.concat(
         pd.DataFrame(
             {
                 "run": name,
                 "kind": kind,
-                "n": range(len(track)),
-                "t": [n * case.h for n in range(len(track))],
-                "loss": [float(loss(theta)) for theta in track],
-                "distance": (track - path).norm(dim=-1).numpy(),
+                "n": range(len(path)),
+                "t": [n * case.h for n in range(len(path))],
+                "loss": [float(loss(theta)) for theta in path],
+                "distance": away[kind].numpy(),
                 "travelled": travelled,
             }
         )
-        for kind, track in tracks.items()
+        for kind, path in paths.items()
     )
 
 
@@ -143,3 +146,37 @@ def largest_distances(runs: pd.DataFrame) -> list[dict[str, Any]]:
     flows = runs[runs["kind"] != "rule"]
     largest = flows.groupby(["run", "kind"], sort=False)[["distance", "travelled"]].max()
     return largest.reset_index().to_dict("records")  # type: ignore[return-value]
+
+
+def practical(settings: NetFlow, data: Dataset, beta1: float, beta2: float) -> list[dict[str, Any]]:
+    """Follow Adam and all its flows where people train, with one pair of decays.
+
+    Returns
+    -------
+    list of dict
+        One per kind: beta1, beta2, kind, the largest distance to the rule, travelled (the rule's
+        largest distance from the start), and log10_excess_change, over the run, of the excess of
+        the perturbed one-norm over p sqrt(epsilon). NaN where a path diverged.
+    """
+    case = settings.practical
+    loss, start = network_loss(settings, data)
+    rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=case.epsilon)
+    paths = paths_of(rule, loss, start, case.h, case.n_steps)
+    before = _log10_excess(loss, start, case.epsilon)
+    travelled = (paths[RULE] - start).norm(dim=-1).max()
+    rows = []
+    for kind, away in distances(paths).items():
+        found = {
+            "distance": float(away.max()),
+            "travelled": float(travelled),
+            "log10_excess_change": _log10_excess(loss, paths[kind][-1], case.epsilon) - before,
+        }
+        numbers = {name: rounded(value, PRACTICAL_DIGITS) for name, value in found.items()}
+        rows.append({"beta1": beta1, "beta2": beta2, "kind": kind, **numbers})
+    return rows
+
+
+def _log10_excess(loss: Loss, theta: Tensor, epsilon: float) -> float:
+    """Return the log of what the perturbed one-norm of the gradient has above its least value."""
+    norm = perturbed_one_norm(gradient(loss, theta), epsilon)
+    return float((norm - theta.numel() * epsilon**0.5).log10())

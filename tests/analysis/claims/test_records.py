@@ -54,6 +54,7 @@ def test_the_claims_of_a_figure_have_names_for_its_caption():
         ({"where": "h < small"}, "claims.mine.where = 'h < small': must compare fields"),
         ({"statistic": "change"}, "claims.mine.of: is needed by the statistic change"),
         ({"statistic": "order", "of": "modified"}, "claims.mine.grids = .*: leave it out"),
+        ({"statistic": "growing_order", "of": "modified", "grids": []}, "must be one of moment"),
         ({"statistic": "order", "of": "x", "grids": []}, "claims.mine.of = 'x': must be one of"),
         ({"wher": "h > 1"}, "claims.mine.wher = .*unknown key.*did you mean where"),
     ],

@@ -11,7 +11,12 @@ NONE = pd.DataFrame()
 
 
 def orders(*pairs, rule="adam"):
-    return {"orders": [{"rule": rule, "leading_order": a, "modified": b} for a, b in pairs]}
+    """Return orders as at fixed decays and along growing memory; all laws have the second."""
+    rows = [
+        {"rule": rule, "leading_order": a, "modified": b, "resummed": b, "moment": b}
+        for a, b in pairs
+    ]
+    return {"orders": rows, "growing_memory": rows}
 
 
 def cell(size, beta1, beta2, penalised, cosine=1.0):
@@ -43,7 +48,7 @@ def verdicts(bilinear=None, table1=None):
 
 def test_without_tables_everything_is_inconclusive():
     found = verdicts()
-    assert len(found) == 9
+    assert len(found) == 12
     assert set(found.values()) == {"inconclusive"}
 
 
@@ -59,6 +64,26 @@ def test_without_tables_everything_is_inconclusive():
 def test_orders(pairs, modified, leading):
     found = verdicts(orders(*pairs))
     assert (found["theorem_modified"], found["theorem_leading"]) == (modified, leading)
+    laws = ("order_resummed", "order_moment", "order_growing_memory")
+    assert [found[key] for key in laws] == [modified] * 3
+
+
+def test_each_claim_on_orders_reads_its_own_flow():
+    row = {"rule": "adam", "leading_order": 1.0, "modified": 2.0, "resummed": 1.0, "moment": 2.0}
+    growing = {"rule": "adam", "leading_order": 0.0, "modified": 0.1, "moment": 1.2}
+    batches = row | {"moment": None}
+    found = verdicts({"orders": [row, batches], "growing_memory": [growing]})
+    assert (found["theorem_leading"], found["theorem_modified"]) == ("agrees", "agrees")
+    assert found["order_resummed"] == "disagrees"
+    assert found["order_moment"] == "agrees"
+    assert found["order_growing_memory"] == "disagrees"
+
+
+def test_results_of_before_the_laws_decide_nothing_of_them():
+    row = {"rule": "adam", "leading_order": 1.0, "modified": 2.0}
+    found = verdicts({"orders": [row]})
+    assert found["theorem_modified"] == "agrees"
+    assert found["order_moment"] == found["order_growing_memory"] == "inconclusive"
 
 
 def test_the_theorem_is_about_adam_and_rmsprop_only():
@@ -125,7 +150,7 @@ def evidence(*, right: bool):
 @pytest.mark.parametrize(("right", "verdict"), [(True, "agrees"), (False, "disagrees")])
 def test_every_claim_can_come_out_either_way(right, verdict):
     found = verdicts(*evidence(right=right))
-    assert len(found) == 9
+    assert len(found) == 12
     assert set(found.values()) == {verdict}
 
 

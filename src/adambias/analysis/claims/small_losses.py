@@ -1,4 +1,4 @@
-"""Statistics of small models: the theorem's order, Table 1, and the fans of figures 2 and 3.
+"""Statistics of small models: the orders of the laws, Table 1, the fans of figures 2 and 3.
 
 Nothing is sampled here, so nothing has a confidence interval: the range is that of the cases
 computed. An order agrees if every case does, and disagrees if the median case is off.
@@ -20,13 +20,23 @@ from adambias.config import ClaimSpec
 _RANGE = "range of the cases computed"
 _THEOREM_RULES = ("adam", "adam_outside", "rmsprop")
 """Labels of the rules that theorem 3.1 is about; AdamW decays its weights, which it leaves out."""
-_ORDERS = {"leading_order": 1.0, "modified": 2.0}
+_ORDERS = {"leading_order": 1.0, "modified": 2.0, "resummed": 2.0, "moment": 2.0}
 """Order of convergence that the theory says of each flow."""
 
 
 def order(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read a flow's orders; the theorem bounds the error, so more than 2 is as good."""
-    known = (findings.bilinear or {}).get("orders", [])
+    """Read a flow's orders at fixed decays, over the losses and the theorem's rules."""
+    return _read_orders(findings, claim, "orders")
+
+
+def growing_order(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read a flow's orders while memory grows to a fixed time, over the losses."""
+    return _read_orders(findings, claim, "growing_memory")
+
+
+def _read_orders(findings: Findings, claim: ClaimSpec, entry: str) -> Reading:
+    """Read a flow's orders; the laws bound the error, so more than 2 is as good."""
+    known = (findings.bilinear or {}).get(entry, [])
     orders = pd.DataFrame(known, columns=["rule", *_ORDERS])
     of_paper = orders[orders["rule"].isin(_THEOREM_RULES)]
     found, expected = of_paper[claim.of].dropna().to_numpy(dtype=float), _ORDERS[claim.of]
