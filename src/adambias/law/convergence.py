@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,13 @@ FLOW_NAMES = {
 }
 """What follows a rule: the leading-order flow, then the three laws of second order."""
 LAWS = tuple(FLOW_NAMES)[1:]
+FLOWS: dict[str, Callable[[UpdateRule, Losses, Number], Flow | MomentFlow]] = {
+    "leading": lambda rule, loss, h: leading_order_flow(rule, loss),
+    "modified": lambda rule, loss, h: modified_flow(rule, loss, h),
+    "resummed": lambda rule, loss, h: modified_flow(rule, loss, h, memory="resummed"),
+    "moment": lambda rule, loss, h: moment_flow(rule, loss, h),
+}
+"""How each is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +146,9 @@ def flows_of(rule: UpdateRule, loss: Losses, h: Number) -> dict[str, Flow | Mome
     rule, loss, h
         As in :func:`modified_flow`. Of mini-batches there is no moment flow.
     """
-    flows: dict[str, Flow | MomentFlow] = {
-        "leading": leading_order_flow(rule, loss),
-        "modified": modified_flow(rule, loss, h),
-        "resummed": modified_flow(rule, loss, h, memory="resummed"),
-    }
-    if len(as_losses(loss)) == 1:
-        flows["moment"] = moment_flow(rule, loss, h)
-    return flows
+    several = len(as_losses(loss)) > 1
+    makers = {name: make for name, make in FLOWS.items() if not several or name != "moment"}
+    return {name: make(rule, loss, h) for name, make in makers.items()}
 
 
 def _finite(run: tuple[Tensor, PathInfo], what: str, h: float) -> Tensor:

@@ -7,7 +7,7 @@ every flow of :mod:`adambias.law` follows the trainer's networks, in the trial's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,11 @@ from adambias.config import Trial
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import integer
 from adambias.data.dataset import Dataset
+from adambias.law.convergence import FLOWS
 from adambias.law.derivatives import OwnDerivatives, Product
-from adambias.law.flows import Flow, leading_order_flow, modified_flow
 from adambias.law.integration import Place, advance_by, iterates, places_of
-from adambias.law.losses import Loss
-from adambias.law.moment_flow import MomentFlow, moment_flow
+from adambias.law.moment_flow import MomentFlow
 from adambias.law.norms import NORMS, gradient_norms
-from adambias.law.rules import UpdateRule
 from adambias.training.objective import Objective
 from adambias.training.trainer import rule_of
 
@@ -91,14 +89,6 @@ class NetworkLoss(OwnDerivatives):
             return self.objective.hessian_vector_product(vector)
 
 
-_FLOWS: dict[str, Callable[[UpdateRule, Loss, float], Flow | MomentFlow]] = {
-    "leading": lambda rule, loss, h: leading_order_flow(rule, loss),
-    "modified": lambda rule, loss, h: modified_flow(rule, loss, h),
-    "resummed": lambda rule, loss, h: modified_flow(rule, loss, h, memory="resummed"),
-    "moment": lambda rule, loss, h: moment_flow(rule, loss, h),
-}
-
-
 def follow(
     trial: Trial,
     data: Dataset,
@@ -140,8 +130,8 @@ def follow(
         If the trial is not full-batch or a law is unknown.
     """
     for law in laws:
-        if law not in _FLOWS:
-            raise ConfigError("laws", law, choose_from(_FLOWS, law))
+        if law not in FLOWS:
+            raise ConfigError("laws", law, choose_from(FLOWS, law))
     if trial.batch_size is not None:
         raise ConfigError("batch_size", trial.batch_size, "must be left out: flows are full-batch")
     if trial.blocks != "fixed":
@@ -159,7 +149,7 @@ def _follow(
     start = objective.theta.detach().clone()
     tracks: dict[str, Iterator[Place]] = {OPTIMIZER: iterates(rule, (loss,), start, h)}
     for law in laws:
-        flow = _FLOWS[law](rule, loss, h)
+        flow = FLOWS[law](rule, loss, h)
         fewest = flow.substeps if isinstance(flow, MomentFlow) else 1
         tracks[law] = places_of(flow, start, advance_by("rk4", h, max(substeps, fewest)))
     places = dict.fromkeys(tracks, start)
