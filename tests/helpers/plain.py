@@ -9,7 +9,19 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 from adambias.law.losses import Loss
-from adambias.law.rules import UpdateRule
+from adambias.law.rules import UpdateRule, make_rule
+
+
+def labelled_rule(label: str, beta1: float, beta2: float) -> UpdateRule:
+    """A built-in rule, or ``adam_outside``, with all that it takes above zero."""
+    return make_rule(
+        label.removesuffix("_outside"),
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=0.1,
+        weight_decay=0.1,
+        epsilon_placement="outside" if label == "adam_outside" else "inside",
+    )
 
 
 def hessian(loss: Loss) -> Loss:

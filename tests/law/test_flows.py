@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from plain import dense_correction, hessian, minibatch_drift
+from plain import dense_correction, hessian, labelled_rule, minibatch_drift
 from torch import Tensor
 from torch.func import grad
 
@@ -27,15 +27,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("name", [*RULES.names, "adam_outside"])
 @pytest.mark.parametrize("n", [0, 1, 7, None])
 def test_the_law_with_dense_jacobians(name, n):
-    placement = "outside" if name == "adam_outside" else "inside"
-    rule = rules.make_rule(
-        name.removesuffix("_outside"),
-        beta1=0.8,
-        beta2=0.95,
-        epsilon=0.1,
-        weight_decay=0.1,
-        epsilon_placement=placement,
-    )
+    rule = labelled_rule(name, 0.8, 0.95)
     close(ab.correction(rule, WELLS, THETA, H, n=n), H * dense_correction(rule, WELLS, THETA, n))
 
 

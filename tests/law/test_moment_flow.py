@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from plain import dense_correction, hessian
+from plain import dense_correction, hessian, labelled_rule
 from scipy.linalg import expm
 from torch import Tensor
 from torch.func import grad, jacrev
@@ -26,14 +26,7 @@ START = np.array([1.0, -2.0, 0.5])
 
 
 def make(label: str, beta1=0.6, beta2=0.8) -> ab.UpdateRule:
-    return rules.make_rule(
-        label.removesuffix("_outside"),
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=0.1,
-        weight_decay=0.1,
-        epsilon_placement="outside" if label == "adam_outside" else "inside",
-    )
+    return labelled_rule(label, beta1, beta2)
 
 
 def close(actual: Tensor, expected: Tensor, rtol: float = 1e-10) -> None:

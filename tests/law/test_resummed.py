@@ -6,7 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import dense_correction, minibatch_drift, minibatch_resummed, resummed_drift
+from plain import (
+    dense_correction,
+    labelled_rule,
+    minibatch_drift,
+    minibatch_resummed,
+    resummed_drift,
+)
 from torch import Tensor
 
 import adambias as ab
@@ -28,14 +34,7 @@ LINEAR = ("gradient_descent", "heavy_ball", "nesterov")
 
 
 def make(label: str, beta1: float = 0.8, beta2: float = 0.95) -> ab.UpdateRule:
-    return rules.make_rule(
-        label.removesuffix("_outside"),
-        beta1=beta1,
-        beta2=beta2,
-        epsilon=0.1,
-        weight_decay=0.1,
-        epsilon_placement="outside" if label == "adam_outside" else "inside",
-    )
+    return labelled_rule(label, beta1, beta2)
 
 
 def close(actual: Tensor, expected: Tensor, rtol: float = 1e-10) -> None:

@@ -52,21 +52,21 @@ def run(
     device: str | None,
 ) -> None:
     """Follow, print a table of what is seen, and write all rows to ``out``."""
-    data = load_dataset(trial.dataset, root=params.data_root)
+    data, console = load_dataset(trial.dataset, root=params.data_root), open_console()
     rows: list[dict[str, Any]] = []
     try:
         for step in follow(trial, data, laws, every=every, substeps=substeps, device=device):
             rows += step
             for line in _blown_up(step):
-                open_console().print(line)
+                console.print(line)
     finally:
         # What was computed until Ctrl-C is kept too.
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         if out is not None and rows:
             write_parquet(table, out)
-    open_console().print(_summary(table))
+    console.print(_summary(table))
     if out is not None:
-        open_console().print(f"{len(table)} rows in {out}")
+        console.print(f"{len(table)} rows in {out}")
 
 
 def _blown_up(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

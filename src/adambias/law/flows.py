@@ -195,17 +195,17 @@ def correction(
     n = None if n is None else integer("n", n, at_least=0)
     check_start(losses, theta)
     check_shapes(rule, theta, h)
-    if memory == "resummed":
-        check_resummed(rule)
+    _check_memory(rule, memory)
     if n is None and len(losses) > 1:
         raise ConfigError("n", n, "must be an integer for mini-batches: it says which batch comes")
-    return _drifts(rule, losses, theta, h, n, 0.5, _known(memory))[1]
+    return _drifts(rule, losses, theta, h, n, 0.5, memory)[1]
 
 
-def _known(memory: Memory) -> Memory:
+def _check_memory(rule: UpdateRule, memory: Memory) -> None:
     if memory not in MEMORIES:
         raise ConfigError("memory", memory, choose_from(MEMORIES, memory))
-    return memory
+    if memory == "resummed":
+        check_resummed(rule)
 
 
 def _corrected_flow(
@@ -219,8 +219,7 @@ def _corrected_flow(
 ) -> Flow:
     losses = as_losses(loss)
     check_rule(rule, losses)
-    if _known(memory) == "resummed":
-        check_resummed(rule)
+    _check_memory(rule, memory)
     check_step_size(h)
     fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
     settled = settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0

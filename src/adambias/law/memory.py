@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 NODES = 8
 """Nodes of the quadrature over ages."""
-_SUMMED = 64  # steps up to which a variance is added up, since its closed form cancels there
 _FORGOTTEN = 1e-18  # of a weight
 
 

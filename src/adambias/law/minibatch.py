@@ -76,7 +76,7 @@ class Batches:
 
         Batch r's gradients in moment l are taken to lie on a line, g_r + h (a + half) v with v such
         that their mean is right: the one that f1 has, of Hessian_r times the mean displacement. The
-        ages a of the batch are a - n mod m, m, 2 m, ... steps more, and fade by d^m each.
+        batch's ages a are (n - r) mod m and m, 2 m, ... steps more; their weights fade by d^m each.
         """
         moments = enumerate(zip(self.rule.moments, self._displacements(half), strict=True))
         estimates = [self._resummed_moment(h, half, i, *each) for i, each in moments]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from adambias.training.memory import forgotten, predicted
+from adambias.training.memory import forgotten, predicted, step_size, steps_taken
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
 
@@ -25,17 +25,15 @@ def measure(objective: Objective, optimizer: RuleOptimizer) -> dict[str, float]:
         both vanish, and the last two are NaN.
     """
     theta = objective.theta.detach()
-    (group,) = optimizer.param_groups
-    step = int(optimizer.state.get(objective.theta, {}).get("step", 0))
     without = forgotten(objective, optimizer)
     estimates = optimizer.next_estimates(objective.theta)
-    update = float(group["lr"]) * optimizer.rule.combine(*estimates, theta)
+    update = step_size(optimizer) * optimizer.rule.combine(*estimates, theta)
     actual = -update - without
     expected = predicted(objective, optimizer, without, "first_order")
     lengths = [vector.double().norm() for vector in (expected, update, actual)]
     inner = expected.double() @ actual.double()
     length, of_update, of_actual, product = torch.stack([*lengths, inner]).tolist()
-    nothing = step == 0 or length == 0 or of_actual == 0
+    nothing = steps_taken(objective, optimizer) == 0 or length == 0 or of_actual == 0
     return {
         "norm_ratio": length / of_update if of_update else float("nan"),
         "length_ratio": float("nan") if nothing else length / of_actual,

@@ -22,12 +22,22 @@ from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
 
 
+def step_size(optimizer: RuleOptimizer) -> float:
+    """Return h."""
+    (group,) = optimizer.param_groups
+    return float(group["lr"])
+
+
+def steps_taken(objective: Objective, optimizer: RuleOptimizer) -> int:
+    """Return n, the step that comes next."""
+    return int(optimizer.state.get(objective.theta, {}).get("step", 0))
+
+
 def forgotten(objective: Objective, optimizer: RuleOptimizer) -> Tensor:
     """Return h f0, the step without a past, from the gradient at theta^(n), shape (p,)."""
-    (group,) = optimizer.param_groups
     grad, rule = objective.flat.grad, optimizer.rule
     features = (moment.phi(grad) for moment in rule.moments)
-    return -float(group["lr"]) * rule.combine(*features, objective.theta.detach())
+    return -step_size(optimizer) * rule.combine(*features, objective.theta.detach())
 
 
 def predicted(objective: Objective, optimizer: RuleOptimizer, step: Tensor, law: Memory) -> Tensor:
@@ -43,9 +53,7 @@ def predicted(objective: Objective, optimizer: RuleOptimizer, step: Tensor, law:
         How far the law's memory goes.
     """
     theta, grad = objective.theta.detach(), objective.flat.grad
-    (group,) = optimizer.param_groups
-    h, rule = float(group["lr"]), optimizer.rule
-    n = int(optimizer.state.get(objective.theta, {}).get("step", 0))
+    h, rule, n = step_size(optimizer), optimizer.rule, steps_taken(objective, optimizer)
     change = objective.hessian_vector_product(step)
     if law == "resummed":
         return -h * rule.combine(*averages(rule, grad, change, n, 0.0), theta) - step
