@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Ray's workers are nice to other programs, so nice that beside two tests that compute, a trial of
+# seconds takes minutes: a wait for it then fails.
+FAIR = {"RAY_worker_niceness": "0"}
+os.environ |= FAIR
+
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 BUCKET = "ledgers"
@@ -86,6 +91,7 @@ def run_in(folder: Path, *command: str, check: bool = True) -> subprocess.Comple
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= paths | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    environment |= FAIR
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=580
     )
