@@ -9,9 +9,9 @@ import torch
 import adambias as ab
 from adambias.config import load_params
 from adambias.core.errors import ConfigError
+from adambias.core.flows import LAWS
 from adambias.core.registry import PROBLEMS, RULES
 from adambias.law import rules
-from adambias.law.convergence import LAWS
 from adambias.law.integration import DivergenceWarning, PathInfo
 from adambias.studies import bilinear
 

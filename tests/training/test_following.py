@@ -9,13 +9,14 @@ import torch
 
 import adambias as ab
 from adambias.core.errors import ConfigError
+from adambias.core.flows import FLOW_NAMES
 from adambias.law.integration import integrate, iterate
 from adambias.law.losses import network
 from adambias.law.rules import adam
 from adambias.training.following import COLUMNS, OPTIMIZER, NetworkLoss, follow
 from adambias.training.objective import Objective
 
-LAWS = ("leading", "modified", "resummed", "moment")
+LAWS = tuple(FLOW_NAMES)
 SMOOTH = {"activation": "gelu", "norm": "none", "precision": "fp64", "beta2": 0.9, "epsilon": 1e-6}
 
 
@@ -86,24 +87,24 @@ def test_a_networks_loss_goes_into_the_law_as_any_loss(few_digits, quick):
 def test_laws_on_a_smooth_network_are_nearer_than_the_leading_order(few_digits, quick):
     rows = table(quick(**SMOOTH, h=1e-5, epochs=8), few_digits)
     far = {law: rows[law][-1]["distance"] for law in LAWS}
-    assert far["modified"] < 0.1 * far["leading"]
-    assert far["resummed"] < 0.1 * far["leading"]
-    assert far["moment"] < 0.03 * far["leading"]
+    assert far["modified"] < 0.1 * far["leading_order"]
+    assert far["resummed"] < 0.1 * far["leading_order"]
+    assert far["moment"] < 0.03 * far["leading_order"]
 
 
 def test_the_moment_flow_follows_adam_through_relu_and_batchnorm(few_digits, quick):
-    rows = table(quick(epochs=20, beta2=0.9), few_digits, ("leading", "moment"))
+    rows = table(quick(epochs=20, beta2=0.9), few_digits, ("leading_order", "moment"))
     last = {law: found[-1] for law, found in rows.items()}
     assert last["moment"]["train_loss"] == pytest.approx(last[OPTIMIZER]["train_loss"], rel=0.03)
-    assert last["moment"]["distance"] < 0.25 * last["leading"]["distance"]
+    assert last["moment"]["distance"] < 0.25 * last["leading_order"]["distance"]
 
 
 def test_rows_come_at_the_steps_asked_for_with_all_columns(few_digits, quick):
-    rows = table(quick(epochs=6), few_digits, ("leading",), every=4)
-    assert [row["n"] for row in rows["leading"]] == [0, 4, 5]
-    for row in rows["leading"]:
+    rows = table(quick(epochs=6), few_digits, ("leading_order",), every=4)
+    assert [row["n"] for row in rows["leading_order"]] == [0, 4, 5]
+    for row in rows["leading_order"]:
         assert tuple(row) == COLUMNS
-    measured = [math.isfinite(row["test_accuracy"]) for row in rows["leading"]]
+    measured = [math.isfinite(row["test_accuracy"]) for row in rows["leading_order"]]
     assert measured == [True, True, True]
 
 
@@ -112,7 +113,7 @@ def test_a_records_gradient_is_the_first_of_the_step(few_digits, quick, monkeypa
     plain = Objective.gradient
     monkeypatch.setattr(Objective, "gradient", lambda self: taken.append(0) or plain(self))
     epochs = 4
-    table(quick(epochs=epochs, eval_every=100), few_digits, ("leading",))
+    table(quick(epochs=epochs, eval_every=100), few_digits, ("leading_order",))
     # Per step one for the optimizer and four for the flow; the last rows take one each, as do test
     # losses at the first and last step, whose gradients are taken anew.
     assert len(taken) == 5 * (epochs - 1) + 2
@@ -132,7 +133,7 @@ def test_a_flow_that_blows_up_has_a_last_row_without_numbers_and_others_go_on(fe
 @pytest.mark.parametrize(
     ("fields", "laws", "words"),
     [
-        ({}, ("momentum",), "laws = 'momentum': must be one of leading, modified, resummed, mom"),
+        ({}, ("momentum",), "laws = 'momentum': must be one of leading_order, modified, resummed, mom"),
         ({"batch_size": 10}, ("moment",), "batch_size = 10: must be left out"),
         ({"blocks": "shuffled"}, ("moment",), "blocks = 'shuffled': must be 'fixed'"),
         ({"bias_correction": False}, ("moment",), "bias_correction = False: must be true"),

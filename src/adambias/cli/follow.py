@@ -16,9 +16,9 @@ from adambias.config import Params, Trial
 from adambias.config.trial import TRIAL_FIELDS
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.files import write_parquet
+from adambias.core.flows import FLOW_NAMES
 from adambias.core.validation import build
 from adambias.data.dataset import load_dataset
-from adambias.law.convergence import FLOW_NAMES
 from adambias.training.following import COLUMNS, OPTIMIZER, follow
 
 SHOWN = 10

@@ -14,6 +14,7 @@ from adambias import __version__
 from adambias.config import Params, load_params
 from adambias.core.entry import guard
 from adambias.core.errors import AdambiasError
+from adambias.core.flows import FLOW_NAMES
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -190,8 +191,8 @@ def sweep(
     "--law",
     "laws",
     multiple=True,
-    type=click.Choice(["leading", "modified", "resummed", "moment"]),
-    default=("leading", "moment"),
+    type=click.Choice(tuple(FLOW_NAMES)),
+    default=("leading_order", "moment"),
     show_default=True,
     help="A flow to integrate; may be repeated.",
 )

@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from numpy.typing import NDArray
 
 from adambias.core.decays import log_distance
+from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.figures import flows, style
 
 if TYPE_CHECKING:
@@ -21,20 +22,18 @@ if TYPE_CHECKING:
 
 TITLE = "Error atlas of the flows over beta1 and beta2"
 TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
-RATIOS = {"modified": "ratio", "resummed": "resummed_ratio", "moment": "moment_ratio"}
-"""Column of a law's error over that of the leading-order flow."""
 
 
 def draw(tables: Tables) -> Figure:
     """Draw the error of the leading-order flow, and the decades that each law gains on it."""
     table = tables.frame("atlas.parquet")
-    figure, axes = style.panels(1 + len(RATIOS), columns=2, aspect=0.82)
-    errors = table["leading_error"][np.isfinite(table["leading_error"])]
+    figure, axes = style.panels(1 + len(LAWS), columns=2, aspect=0.82)
+    errors = table["leading_order_error"][np.isfinite(table["leading_order_error"])]
     look = {"norm": LogNorm(errors.quantile(0.01), errors.max())}
-    mesh = _mesh(axes[0], table, table["leading_error"], "leading-order flow", **look)
+    mesh = _mesh(axes[0], table, table["leading_order_error"], "leading-order flow", **look)
     label = "largest distance from Adam"
     figure.colorbar(mesh, ax=axes[0], label=label, extend="min")
-    gains = {law: np.log10(table[column]) for law, column in RATIOS.items()}
+    gains = {law: np.log10(table[f"{law}_ratio"]) for law in LAWS}
     shared = _shared(np.concatenate(list(gains.values())))
     for ax, (law, gain) in zip(axes[1:], gains.items(), strict=True):
         mesh = _mesh(ax, table, gain, f"{flows.SHORT[law]} / leading order", **shared)
@@ -79,7 +78,7 @@ def caption(tables: Tables) -> str:
     """Say where each law is closer to Adam than the leading-order flow."""
     table = tables.frame("atlas.parquet")
     atlas = tables.json("bilinear.json")["settings"]["atlas"]
-    said = ", ".join(f"the {flows.NAMES[law]} {_gain(table[name])}" for law, name in RATIOS.items())
+    said = ", ".join(f"the {FLOW_NAMES[law]} {_gain(table[f'{law}_ratio'])}" for law in LAWS)
     return (
         f"Largest distance of the leading-order flow from Adam over a path of length "
         f"{atlas['horizon']:g} on the bilinear model at h = {atlas['h']:g}, "
@@ -101,7 +100,7 @@ def alt(tables: Tables) -> str:
     """Describe the maps."""
     table = tables.frame("atlas.parquet")
     shares = ", ".join(
-        f"{(table[name] < 1).mean():.0%} for the {flows.NAMES[law]}" for law, name in RATIOS.items()
+        f"{(table[f'{law}_ratio'] < 1).mean():.0%} for the {FLOW_NAMES[law]}" for law in LAWS
     )
     return (
         "Four heat maps over beta1 and beta2: the error of the leading-order flow, which grows as "

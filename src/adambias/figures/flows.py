@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from adambias.core.flows import FLOW_NAMES
 from adambias.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAMES = {
-    "leading_order": "leading-order flow",
-    "modified": "modified flow",
-    "resummed": "modified flow with resummed memory",
-    "moment": "moment flow",
-}
-"""The flows by their kinds in tables: the leading-order flow, then the laws of second order."""
-KINDS = tuple(NAMES)
-LAWS = KINDS[1:]
-SHORT = {**NAMES, "resummed": "resummed memory"}
+KINDS = tuple(FLOW_NAMES)
+SHORT = {**FLOW_NAMES, "resummed": "resummed memory"}
 """Names for a title."""
 ORDERS = {"leading_order": 1, "modified": 2, "resummed": 2, "moment": 2}
 """Order of convergence that the theory says of each, at fixed decays."""
@@ -63,7 +56,7 @@ def legend(
     handles = [*more]
     for kind in KINDS:
         marker = MARKERS[kind] if marked else None
-        handles.append(Line2D([], [], marker=marker, label=NAMES[kind], **LINES[kind]))
+        handles.append(Line2D([], [], marker=marker, label=FLOW_NAMES[kind], **LINES[kind]))
     columns = 1 if style.is_narrow() else columns
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.figures import flows, style
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def caption(tables: Tables) -> str:
         shares = ", ".join(_percent(far[kind]) for kind in flows.KINDS)
         strayed.append(f"{NAMES.get(name, name)} {shares}")
     orders = ", ".join(
-        f"{flows.NAMES[kind]} {flows.span([row[kind] for row in summary['orders']])}"
+        f"{FLOW_NAMES[kind]} {flows.span([row[kind] for row in summary['orders']])}"
         for kind in flows.KINDS
     )
     return (
@@ -142,9 +143,7 @@ def _percent(share: float) -> str:
 def _practice(summary: dict[str, Any]) -> str:
     """Say how the laws do at the settings where people train."""
     steps = summary["settings"]["practical"]["n_steps"]
-    said = ", ".join(
-        f"{flows.NAMES[law]} {_shares(summary['practical'], law)}" for law in flows.LAWS[1:]
-    )
+    said = ", ".join(f"{FLOW_NAMES[law]} {_shares(summary['practical'], law)}" for law in LAWS[1:])
     return (
         f"Last, {steps} steps of Adam at the settings where people train: largest distances from "
         "it, and the change over the run of the log₁₀ excess of the perturbed one-norm of the "
@@ -172,7 +171,7 @@ def alt(tables: Tables) -> str:
     return (
         f"Errors of the flows of {len(summary['orders'])} rules against the step size; distances "
         f"over time from {', '.join(names)}, where the closest flow is "
-        f"{', '.join(f'the {flows.NAMES[kind]}' for kind in dict.fromkeys(near.values()))}; and "
+        f"{', '.join(f'the {FLOW_NAMES[kind]}' for kind in dict.fromkeys(near.values()))}; and "
         "marks for pairs of decays at practical settings: how far each flow is from Adam, and how "
         "the gradient's norm changes along it and along Adam."
     )

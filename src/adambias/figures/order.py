@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.figures import flows, style
 from adambias.figures.tables import Missing
 
@@ -109,7 +110,7 @@ def caption(tables: Tables) -> str:
     fixed, growing = _drawn(tables)
     whole, rules = len(fixed) + len(growing), {row["rule"] for row in orders}
     growth = ", ".join(f"{flows.SHORT[kind]} {_of(growing, kind)}" for kind in flows.KINDS)
-    laws = ", ".join(f"{flows.SHORT[kind]} {_of(orders, kind)}" for kind in flows.LAWS)
+    laws = ", ".join(f"{flows.SHORT[kind]} {_of(orders, kind)}" for kind in LAWS)
     return (
         "Largest distance to the rule over the path against the step size, in units of the "
         f"horizon. {_letters(0, len(fixed))}: Adam with fixed decays. "
@@ -136,7 +137,7 @@ def alt(tables: Tables) -> str:
     """Describe the panels."""
     fixed, growing = _drawn(tables)
     rules = {row["rule"] for row in tables.json("bilinear.json")["orders"]}
-    slopes = ", ".join(f"{flows.NAMES[kind]} {_of(fixed, kind)}" for kind in flows.KINDS)
+    slopes = ", ".join(f"{FLOW_NAMES[kind]} {_of(fixed, kind)}" for kind in flows.KINDS)
     return (
         f"{len(fixed) + len(growing)} log-log plots of the errors of the flows against the step "
         f"size. In {len(fixed)} of them decays are fixed; slopes: {slopes}. In the others memory "
@@ -148,7 +149,7 @@ def alt(tables: Tables) -> str:
 def _falling(growing: Sequence[dict[str, Any]]) -> str:
     """Say which flows still come closer as memory grows: those with an order above one half."""
     near = [k for k in flows.KINDS if min(row[k] for row in growing) > 0.5]
-    names = " and ".join(f"the {flows.NAMES[kind]}" for kind in near) or "none"
+    names = " and ".join(f"the {FLOW_NAMES[kind]}" for kind in near) or "none"
     return f"of the flows only {names} comes closer" if len(near) < 2 else f"{names} come closer"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
+from adambias.core.flows import FLOW_NAMES
 from adambias.figures import flows, style, trajectories
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def caption(tables: Tables) -> str:
         words.append(f"{title} {', '.join(f'{far[kind]:.2g}' for kind in flows.KINDS)}")
     return (
         "Adam with its flows from the same start, and their distances from Adam over time. Largest "
-        f"distance of the {', the '.join(flows.NAMES.values())}: {'; '.join(words)}."
+        f"distance of the {', the '.join(FLOW_NAMES.values())}: {'; '.join(words)}."
     )
 
 

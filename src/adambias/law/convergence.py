@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ConfigError
+from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.law.arguments import Losses, as_losses
 from adambias.law.flows import Flow, leading_order_flow, modified_flow
 from adambias.law.integration import Method, PathInfo, integrate, iterate
@@ -23,21 +24,13 @@ if TYPE_CHECKING:
     from adambias.law.rules import Number
 
 
-FLOW_NAMES = {
-    "leading": "leading-order flow",
-    "modified": "modified flow",
-    "resummed": "modified flow with resummed memory",
-    "moment": "moment flow",
-}
-"""What follows a rule: the leading-order flow, then the three laws of second order."""
-LAWS = tuple(FLOW_NAMES)[1:]
 FLOWS: dict[str, Callable[[UpdateRule, Losses, Number], Flow | MomentFlow]] = {
-    "leading": lambda rule, loss, h: leading_order_flow(rule, loss),
+    "leading_order": lambda rule, loss, h: leading_order_flow(rule, loss),
     "modified": lambda rule, loss, h: modified_flow(rule, loss, h),
     "resummed": lambda rule, loss, h: modified_flow(rule, loss, h, memory="resummed"),
     "moment": lambda rule, loss, h: moment_flow(rule, loss, h),
 }
-"""How each is made."""
+"""How each of :data:`adambias.core.flows.FLOW_NAMES` is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +85,7 @@ class OrderReport:
 
 
 def observed_order(
-    rule: UpdateRule,
+    rule: UpdateRule | Callable[[float], UpdateRule],
     loss: Losses,
     theta0: Tensor,
     horizon: float,
@@ -105,7 +98,9 @@ def observed_order(
 
     Parameters
     ----------
-    rule, loss
+    rule : UpdateRule or callable
+        The optimizer; or a function from h to it, where its hyperparameters change with h.
+    loss : callable or sequence of callables
         As in :func:`iterate`.
     theta0 : Tensor of float64, shape (p,)
         Start.
@@ -124,14 +119,16 @@ def observed_order(
     errors: dict[str, list[float]] = {}
     for h in step_sizes:
         n_steps = round(horizon / h)
-        path = _finite(iterate(rule, loss, theta0, h, n_steps, return_info=True), "the rule", h)
-        for name, flow in flows_of(rule, loss, h).items():
+        followed = rule if isinstance(rule, UpdateRule) else rule(h)
+        run = iterate(followed, loss, theta0, h, n_steps, return_info=True)
+        path = _finite(run, "the rule", h)
+        for name, flow in flows_of(followed, loss, h).items():
             run = integrate(flow, theta0, h, n_steps, method, substeps, return_info=True)
             found = _finite(run, f"the {FLOW_NAMES[name]}", h)
             errors.setdefault(name, []).append(_distance(path, found))
     return OrderReport(
         step_sizes=tuple(map(float, step_sizes)),
-        leading_errors=tuple(errors["leading"]),
+        leading_errors=tuple(errors["leading_order"]),
         modified_errors=tuple(errors["modified"]),
         resummed_errors=tuple(errors["resummed"]),
         moment_errors=tuple(errors["moment"]) if "moment" in errors else None,
@@ -139,7 +136,7 @@ def observed_order(
 
 
 def flows_of(rule: UpdateRule, loss: Losses, h: Number) -> dict[str, Flow | MomentFlow]:
-    """Return the leading-order flow and every law, by the names of :data:`LAWS`.
+    """Return the leading-order flow and every law, by name.
 
     Parameters
     ----------

@@ -61,6 +61,12 @@ def age_variance(decay: Number, n: int | None) -> Number:
         x = -decay.log()
         regular = (_regular(x / 2) - (n + 1) ** 2 * _regular((n + 1) * x / 2)) / 4
         return torch.where(decay == 0, 0.0, regular)
+    return _variance_of(float(decay), n)
+
+
+# A Runge-Kutta step asks four times for the same.
+@functools.lru_cache(maxsize=4096)
+def _variance_of(decay: float, n: int) -> float:
     return float(age_variance(torch.tensor(decay, dtype=torch.float64), n))
 
 

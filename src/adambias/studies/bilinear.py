@@ -16,22 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adambias.config import Atlas, Bilinear, Fan, FlowCase, Penalty
-from adambias.core.errors import ABSENT, ConfigError
 from adambias.core.files import write_parquet, write_text
+from adambias.core.flows import LAWS
 from adambias.core.processes import run_all
 from adambias.core.registry import PROBLEMS
 from adambias.law import losses, rules
-from adambias.law.convergence import LAWS, OrderReport, flows_of, observed_order
+from adambias.law.convergence import flows_of, observed_order
 from adambias.law.derivatives import gradient
 from adambias.law.integration import integrate, iterate
 from adambias.law.norms import perturbed_one_norm
+from adambias.law.rules import UpdateRule
 from adambias.studies.paths import RULE, distances, paths_of
 from adambias.studies.problems import start_of
 from adambias.studies.results import write_results
 from adambias.studies.table1 import table1_cells, table1_markdown
 
-ATLAS_RATIOS = {"modified": "ratio", "resummed": "resummed_ratio", "moment": "moment_ratio"}
-"""Column of ``atlas.parquet`` that holds a law's error over that of the leading-order flow."""
 PENALTY_POINTS = 201
 ROWS_PER_PATH = 400
 
@@ -249,21 +248,13 @@ def growing_memory(settings: Bilinear, loss_name: str) -> dict[str, Any]:
     as 1/h. The first-order law takes it to be short and has no order here.
     """
     case = settings.orders.growing[loss_name]
-    loss, start = PROBLEMS.factory(loss_name)(settings)
-    errors: dict[str, list[float]] = {}
-    for steps, h in zip(case.steps, case.step_sizes, strict=True):
+
+    def rule(h: float) -> UpdateRule:
         beta1, beta2 = case.decays(h)
-        rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=case.epsilon)
-        for kind, error in distances(paths_of(rule, loss, start, h, steps)).items():
-            errors.setdefault(kind, []).append(float(error.max()))
-    _refuse_diverged(loss_name, errors)
-    report = OrderReport(
-        step_sizes=case.step_sizes,
-        leading_errors=tuple(errors["leading_order"]),
-        modified_errors=tuple(errors["modified"]),
-        resummed_errors=tuple(errors["resummed"]),
-        moment_errors=tuple(errors["moment"]),
-    )
+        return rules.adam(beta1=beta1, beta2=beta2, epsilon=case.epsilon)
+
+    loss, start = PROBLEMS.factory(loss_name)(settings)
+    report = observed_order(rule, loss, start, case.horizon, case.step_sizes)
     return {
         "loss": loss_name,
         "rule": "adam",
@@ -274,21 +265,15 @@ def growing_memory(settings: Bilinear, loss_name: str) -> dict[str, Any]:
     }
 
 
-def _refuse_diverged(loss_name: str, errors: dict[str, list[float]]) -> None:
-    for kind, values in errors.items():
-        if not np.isfinite(values).all():
-            where = f"bilinear.orders.growing.{loss_name}.horizon"
-            raise ConfigError(where, ABSENT, f"{kind} diverged, take a shorter one or more steps")
-
-
 def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
     """Return the largest errors of all flows against Adam over a grid of (beta1, beta2).
 
     Returns
     -------
     DataFrame
-        One row per pair: beta1, beta2, leading_error, the error of each law, and the ratios of
-        these to leading_error, see :data:`ATLAS_RATIOS`; NaN where a trajectory diverged.
+        One row per pair: beta1, beta2, the error of each flow, such as leading_order_error, and the
+        ratio of each law's to that of the leading-order flow, such as modified_ratio; NaN where a
+        trajectory diverged.
     """
     axis = 1 - np.geomspace(1, 1 - settings.largest, settings.size)
     beta1, beta2 = (grid.reshape(-1) for grid in np.meshgrid(axis, axis, indexing="ij"))
@@ -306,5 +291,5 @@ def atlas(settings: Atlas, model: Bilinear) -> pd.DataFrame:
         path, _ = integrate(flow, start, settings.h, n_steps, return_info=True)
         table[f"{name}_error"] = torch.linalg.vector_norm(path - adam, dim=-1).amax(0).numpy()
     for law in LAWS:
-        table[ATLAS_RATIOS[law]] = table[f"{law}_error"] / table["leading_error"]
+        table[f"{law}_ratio"] = table[f"{law}_error"] / table["leading_order_error"]
     return table

@@ -1,6 +1,6 @@
 """A rule and all its flows from one start, by the kinds that tables call them.
 
-The kinds are ``rule``, ``leading_order`` and the laws: ``modified``, ``resummed``, ``moment``.
+The kinds are ``rule`` and :data:`adambias.core.flows.FLOW_NAMES`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def paths_of(
     """
     paths = {RULE: iterate(rule, loss, start, h, n_steps)}
     for name, flow in flows_of(rule, loss, h).items():
-        kind = "leading_order" if name == "leading" else name
-        paths[kind] = integrate(flow, start, h, n_steps)
+        paths[name] = integrate(flow, start, h, n_steps)
     return paths
 
 

@@ -92,7 +92,7 @@ class NetworkLoss(OwnDerivatives):
 def follow(
     trial: Trial,
     data: Dataset,
-    laws: Sequence[str] = ("leading", "moment"),
+    laws: Sequence[str] = ("leading_order", "moment"),
     *,
     every: int = 1,
     substeps: int = 1,
@@ -108,7 +108,7 @@ def follow(
     data : Dataset
         From :func:`adambias.load_dataset`.
     laws : sequence of str
-        Of ``leading``, ``modified``, ``resummed`` and ``moment``.
+        Of :data:`adambias.core.flows.FLOW_NAMES`.
     every : int, optional
         Steps between rows.
     substeps : int, optional
