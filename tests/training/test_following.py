@@ -133,7 +133,11 @@ def test_a_flow_that_blows_up_has_a_last_row_without_numbers_and_others_go_on(fe
 @pytest.mark.parametrize(
     ("fields", "laws", "words"),
     [
-        ({}, ("momentum",), "laws = 'momentum': must be one of leading_order, modified, resummed, mom"),
+        (
+            {},
+            ("momentum",),
+            "laws = 'momentum': must be one of leading_order, modified, res",
+        ),
         ({"batch_size": 10}, ("moment",), "batch_size = 10: must be left out"),
         ({"blocks": "shuffled"}, ("moment",), "blocks = 'shuffled': must be 'fixed'"),
         ({"bias_correction": False}, ("moment",), "bias_correction = False: must be true"),

@@ -8,6 +8,7 @@ from adambias.config.datasets import DatasetSpec, Prepare
 from adambias.config.figures import Figures, FigureSpec
 from adambias.config.files import ScaleFiles, scale_names
 from adambias.config.grid import Grid
+from adambias.config.networks import Cause, Reach
 from adambias.config.resources import Resources
 from adambias.config.scale import Params, Scale, load_params
 from adambias.config.studies import (
@@ -34,6 +35,7 @@ __all__ = [
     "Analyse",
     "Atlas",
     "Bilinear",
+    "Cause",
     "ClaimSpec",
     "DatasetSpec",
     "Fan",
@@ -52,6 +54,7 @@ __all__ = [
     "Penalty",
     "Practical",
     "Prepare",
+    "Reach",
     "Regimes",
     "Resources",
     "Scale",

@@ -13,6 +13,7 @@ from adambias.config.datasets import Prepare
 from adambias.config.figures import Figures
 from adambias.config.files import ScaleFiles, read_yaml, scale_names
 from adambias.config.grid import Grid
+from adambias.config.networks import Cause, Reach
 from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS
@@ -28,6 +29,8 @@ class Scale(Validated):
     bilinear: Bilinear
     netflow: NetFlow
     network_correction: NetworkCorrection
+    reach: Reach
+    cause: Cause
     trial: dict[str, Any] = field(default_factory=dict)
     grids: Annotated[dict[str, Grid], NotEmpty]
     resources: Resources = field(default_factory=Resources)
@@ -49,6 +52,9 @@ class Scale(Validated):
             self._refuse_unprepared_grid(name, grid)
         for section in ("netflow", "network_correction"):
             self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
+        for section in ("reach", "cause"):
+            needed = getattr(self, section).datasets.items()
+            self._refuse_unprepared({f"{section}.{key}": name for key, name in needed})
         self._refuse_unknown_grids()
 
     def _refuse_unknown_grids(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from adambias.core.errors import ConfigError
 from adambias.core.registry import LOSSES, MEASURES, MODELS, RULES, is_own
@@ -14,6 +14,15 @@ SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
 
 T = TypeVar("T")
+Memory: TypeAlias = Literal[
+    "optimizer",
+    "forgotten",
+    "law_first_order",
+    "law_resummed",
+    "cancelled_first_order",
+    "cancelled_resummed",
+]
+"""Where the steps of a training can get their past from."""
 
 
 def later(as_before: T) -> T:
@@ -103,14 +112,7 @@ class Trial(Validated):
     correction_every: Annotated[int, Range(at_least=0)] = 0
     loss: Annotated[str, LOSSES.choice] = later("cross_entropy")
     measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
-    memory: Literal[
-        "optimizer",
-        "forgotten",
-        "law_first_order",
-        "law_resummed",
-        "cancelled_first_order",
-        "cancelled_resummed",
-    ] = later("optimizer")
+    memory: Memory = later("optimizer")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,6 +54,15 @@ class Dataset:
         moved = {name: getattr(self, name).to(device) for name in ARRAYS}
         return dataclasses.replace(self, **moved)
 
+    def first(self, images: int, test_images: int | None = None) -> Dataset:
+        """Return the first training images, and of the test images the first, by default as many.
+
+        Mean and standard deviation stay those of the whole.
+        """
+        parts = {"train": slice(images), "test": slice(test_images or images)}
+        few = {name: getattr(self, name)[parts[name.partition("_")[0]]] for name in ARRAYS}
+        return dataclasses.replace(self, **few)
+
     def standardised(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """Return (pixels - mean) / std per channel, in ``dtype``, on the device of ``images``."""
         pixels = images.to(dtype)

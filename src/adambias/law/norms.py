@@ -25,6 +25,22 @@ def perturbed_one_norm(grad: Tensor, epsilon: float | Tensor) -> Tensor:
     return (grad * grad + epsilon).sqrt().sum(-1)
 
 
+def log10_excess(grad: Tensor, epsilon: float) -> float:
+    """Return log10 of what the perturbed one-norm of a gradient has above p sqrt(epsilon).
+
+    Parameters
+    ----------
+    grad : Tensor, shape (p,)
+        A gradient.
+    epsilon : float
+        As in :func:`perturbed_one_norm`.
+    """
+    squares = grad.double() ** 2
+    # Not as a difference of the two sums: with a large epsilon that has no digits left.
+    parts = squares / ((squares + epsilon).sqrt() + epsilon**0.5)
+    return float(parts.sum().log10())
+
+
 def gradient_norms(grad: Tensor, epsilon: float) -> Tensor:
     """Return the norms of one gradient that an epoch record holds, in the order of :data:`NORMS`.
 

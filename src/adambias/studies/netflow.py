@@ -20,7 +20,7 @@ from adambias.law import losses, rules
 from adambias.law.convergence import observed_order
 from adambias.law.derivatives import gradient
 from adambias.law.losses import Loss
-from adambias.law.norms import perturbed_one_norm
+from adambias.law.norms import log10_excess
 from adambias.networks.resnet import BasicBlock, ResNet
 from adambias.networks.style import ACTIVATIONS, NORMS, Style
 from adambias.studies.paths import RULE, distances, paths_of
@@ -162,21 +162,16 @@ def practical(settings: NetFlow, data: Dataset, beta1: float, beta2: float) -> l
     loss, start = network_loss(settings, data)
     rule = rules.adam(beta1=beta1, beta2=beta2, epsilon=case.epsilon)
     paths = paths_of(rule, loss, start, case.h, case.n_steps)
-    before = _log10_excess(loss, start, case.epsilon)
+    before = log10_excess(gradient(loss, start), case.epsilon)
     travelled = (paths[RULE] - start).norm(dim=-1).max()
     rows = []
     for kind, away in distances(paths).items():
+        after = log10_excess(gradient(loss, paths[kind][-1]), case.epsilon)
         found = {
             "distance": float(away.max()),
             "travelled": float(travelled),
-            "log10_excess_change": _log10_excess(loss, paths[kind][-1], case.epsilon) - before,
+            "log10_excess_change": after - before,
         }
         numbers = {name: rounded(value, PRACTICAL_DIGITS) for name, value in found.items()}
         rows.append({"beta1": beta1, "beta2": beta2, "kind": kind, **numbers})
     return rows
-
-
-def _log10_excess(loss: Loss, theta: Tensor, epsilon: float) -> float:
-    """Return the log of what the perturbed one-norm of the gradient has above its least value."""
-    norm = perturbed_one_norm(gradient(loss, theta), epsilon)
-    return float((norm - theta.numel() * epsilon**0.5).log10())

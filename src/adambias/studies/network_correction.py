@@ -7,7 +7,6 @@ is exact, to the settings of the sweeps.
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,21 +51,9 @@ def chart(settings: NetworkCorrection, data: Dataset, workers: int = 1) -> pd.Da
         ``norm_ratio``, ``length_ratio`` and ``cosine`` as
         :func:`adambias.training.correction.measure` gives them.
     """
-    few = _first(data, settings.images)
+    few = data.first(settings.images)
     calls = {trial: partial(_along, trial, few) for trial in settings.trials()}
     return pd.DataFrame([row for rows in run_all(calls, workers).values() for row in rows])
-
-
-def _first(data: Dataset, images: int) -> Dataset:
-    """Return the first training images, and no more test images than these."""
-    span = slice(images)
-    return dataclasses.replace(
-        data,
-        train_images=data.train_images[span],
-        train_labels=data.train_labels[span],
-        test_images=data.test_images[span],
-        test_labels=data.test_labels[span],
-    )
 
 
 def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:

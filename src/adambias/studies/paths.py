@@ -36,9 +36,10 @@ def paths_of(
     dict
         Paths ``(n_steps + 1, ...)`` by kind, the rule's first.
     """
-    paths = {RULE: iterate(rule, loss, start, h, n_steps)}
+    # With the info a path that diverged is no warning: its rows are NaN, as tables say.
+    paths = {RULE: iterate(rule, loss, start, h, n_steps, return_info=True)[0]}
     for name, flow in flows_of(rule, loss, h).items():
-        paths[name] = integrate(flow, start, h, n_steps)
+        paths[name] = integrate(flow, start, h, n_steps, return_info=True)[0]
     return paths
 
 

@@ -1,0 +1,20 @@
+"""Stage ``cause``: what the predicted memory term does to a training."""
+
+from adambias.config import load_params
+from adambias.core.entry import run_stage
+from adambias.core.processes import cores
+from adambias.data.dataset import load_dataset
+from adambias.studies import cause
+
+
+def main() -> None:
+    """Train with the term, without it, and with it taken away."""
+    params = load_params()
+    settings = params.scale.cause
+    names = settings.datasets.values()
+    data = {name: load_dataset(name, root=params.data_root) for name in names}
+    cause.run(settings, data, "results", workers=cores())
+
+
+if __name__ == "__main__":
+    run_stage(main)

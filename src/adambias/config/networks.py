@@ -1,0 +1,101 @@
+"""What the stages ``reach`` and ``cause`` compute: the laws on networks, and what memory causes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from adambias.config.grid import Grid
+from adambias.config.trial import Trial
+from adambias.core.errors import ABSENT, ConfigError, choose_from
+from adambias.core.flows import LAWS
+from adambias.core.validation import AtLeastOne, NotEmpty, Positive, Range, Validated
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortTrainings(Validated):
+    """Short trainings on the first images of prepared datasets.
+
+    Parameters
+    ----------
+    dataset : str
+        A prepared dataset, for the grids whose ``base`` names none.
+    images : int
+        Training images, one full batch.
+    steps : int
+        Steps of each training.
+    grids : dict of Grid
+        The trainings, by name.
+    """
+
+    dataset: str
+    images: Annotated[int, AtLeastOne]
+    steps: Annotated[int, Range(at_least=2)]
+    grids: Annotated[dict[str, Grid], NotEmpty]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, grid in self.grids.items():
+            try:
+                grid.check(self._fixed)
+            except ConfigError as error:
+                raise error.within(f"grids.{name}.") from None
+
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        # A record is made before its step, so that the last step's result takes one more.
+        epochs = self.steps + 1
+        return {"dataset": self.dataset, "epochs": epochs, "eval_every": epochs}
+
+    def trials(self) -> Iterator[tuple[str, Trial]]:
+        """Yield every training with its grid's name."""
+        for name, grid in self.grids.items():
+            for trial in grid.expand(self._fixed):
+                yield name, trial
+
+    @property
+    def datasets(self) -> dict[str, str]:
+        """The datasets that are needed, by the key that names each."""
+        used = {"dataset": self.dataset}
+        bases = {f"grids.{name}.base.dataset": grid.base for name, grid in self.grids.items()}
+        return used | {key: base["dataset"] for key, base in bases.items() if "dataset" in base}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach(ShortTrainings):
+    """Settings of the stage ``reach``: how far each law holds on networks.
+
+    Parameters
+    ----------
+    within : dict of float
+        By law, the change of the gradient, as a share of it, below which the law is said to hold:
+        that over the memory, or within one step for the moment flow.
+    """
+
+    within: dict[str, Annotated[float, Positive]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for law in self.within:
+            if law not in LAWS:
+                raise ConfigError(f"within.{law}", ABSENT, choose_from(LAWS, law))
+        for law in LAWS:
+            if law not in self.within:
+                raise ConfigError(f"within.{law}", ABSENT, "is needed, give it a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause(ShortTrainings):
+    """Settings of the stage ``cause``: what the predicted memory term does to trainings.
+
+    Parameters
+    ----------
+    late_fraction : float
+        Last part of each training, over which norm and loss are averaged.
+    test_images : int
+        Test images for the accuracy.
+    """
+
+    late_fraction: Annotated[float, Range(above=0, at_most=1)]
+    test_images: Annotated[int, AtLeastOne]
