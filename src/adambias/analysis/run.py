@@ -27,6 +27,8 @@ from adambias.core.files import replacing, write_json, write_parquet
 from adambias.core.tables import conform
 from adambias.ledger.summary import last
 
+LAW_RESULTS = ("bilinear", "table1", "reach", "cause")
+"""What the stages of the law leave for the claims about it, as JSON in the folder of results."""
 _ROWS_AT_ONCE = 250_000
 
 
@@ -49,7 +51,7 @@ def run(
     out_dir : path
         Gets ``histories.parquet``, ``trials.parquet``, ``curves.parquet``, ``metrics.json``,
         ``claims.json``, the tables of :mod:`adambias.analysis.drawn` and ``plots/*.csv``. Claims
-        about the law are inconclusive unless it holds ``bilinear.json`` and ``table1.json``.
+        about the law are inconclusive without the files of :data:`LAW_RESULTS`.
     scale : str
         Name of the scale, which ``metrics.json`` begins with.
     law : bool
@@ -69,10 +71,8 @@ def run(
     """
     out = Path(out_dir)
     trials, curves = _reduce(Path(sweeps_dir), out, settings)
-    bilinear, table1 = (_read_json(out / f"{name}.json") for name in ("bilinear", "table1"))
-    findings = Findings(
-        trials=trials, curves=curves, bilinear=bilinear, table1=table1, settings=settings
-    )
+    stages = {name: _read_json(out / f"{name}.json") for name in LAW_RESULTS}
+    findings = Findings(trials=trials, curves=curves, settings=settings, **stages)
     claims = judge(findings, law=law)
     _write_to_draw(trials, curves, out, settings)
     metrics = {"scale": scale} | summarise_claims(trials, claims)

@@ -48,6 +48,8 @@ class Verdict(Validated):
         Smallest distance of a share from one half, for claims about most of something.
     order_tolerance : float
         Largest distance of an observed order from the order that the theory says.
+    slope_tolerance : float
+        Largest distance from 1 of the slope of what a law predicts on what was measured.
     rank_correlation : float
         Smallest rank correlation along a computed, not sampled, set of trajectories.
     """
@@ -59,6 +61,7 @@ class Verdict(Validated):
     accuracy_effect: Annotated[float, Range(at_least=0)] = 0.002
     share_effect: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
     order_tolerance: Annotated[float, Positive] = 0.15
+    slope_tolerance: Annotated[float, Positive] = 0.1
     rank_correlation: Annotated[float, Range(above=0, at_most=1)] = 0.8
 
 
@@ -110,6 +113,7 @@ class Statistic:
 
 _TRAININGS = "adambias.analysis.claims.trainings"
 _SMALL = "adambias.analysis.claims.small_losses"
+_NETWORKS = "adambias.analysis.claims.networks"
 _DECADES = "across the grid, in powers of ten"
 _LOSSES = "while the training loss is between {top:g} and {bottom:g} of its start"
 
@@ -140,6 +144,26 @@ STATISTICS: dict[str, Statistic] = {
         needs=("axis",),
         effect="rank_correlation",
     ),
+    "reach": Statistic(
+        function=f"{_NETWORKS}:reach",
+        measures=(
+            "slope of predicted on measured: memory's change of the norm, in powers of ten, over "
+            "the settings within reach"
+        ),
+        needs=("of",),
+        choices=("modified", "resummed", "moment"),
+        effect="slope_tolerance",
+    ),
+    **{
+        f"{what}_{law}": Statistic(
+            function=f"{_NETWORKS}:{what}_{law}",
+            name=f"{what}, {law.replace('_', '-')} term",
+            measures=f"share of memory's effect on the norm that is {what} with the term {how}",
+            needs=("of",),
+        )
+        for law in ("first_order", "resummed")
+        for what, how in (("removed", "taken away"), ("restored", "put in"))
+    },
     "progress": Statistic(
         function=f"{_TRAININGS}:progress",
         name="at equal progress",
@@ -395,6 +419,30 @@ def _table1(where: str, of: str, side: Literal[1, -1], words: str) -> ClaimSpec:
     )
 
 
+def _reach(of: str, law: str, time: str) -> ClaimSpec:
+    return ClaimSpec(
+        source="docs/theory.md, reach",
+        sentence=(
+            f"Where the gradient changes by less than {time}, {law} predicts the sign and the size "
+            "of memory's effect on a network's norm."
+        ),
+        statistic="reach",
+        of=of,
+        figure="reach",
+    )
+
+
+def _cause(grid: str, where: str) -> ClaimSpec:
+    return ClaimSpec(
+        source="docs/theory.md, cause",
+        sentence=f"{where} memory's effect on a network's norm goes with the predicted term.",
+        statistic="removed_first_order",
+        of=grid,
+        readings=("restored_first_order", "removed_resummed", "restored_resummed"),
+        figure="cause",
+    )
+
+
 def _fan(figure: int, axis: str, side: Literal[1, -1], words: str, where: str = "") -> ClaimSpec:
     return ClaimSpec(
         source=f"figure {figure}, section 5",
@@ -483,6 +531,16 @@ CLAIMS: dict[str, ClaimSpec] = {
         "Adam stays within O(h²) of its moment flow as its memory grows, 1 − β falling with h.",
         statistic="growing_order",
     ),
+    "reach_first_order": _reach(
+        *("modified", "the first-order law", "half of it over the memory"),
+    ),
+    "reach_resummed": _reach(
+        *("resummed", "the law with resummed memory", "half of it over the memory"),
+    ),
+    "reach_moment": _reach("moment", "the moment flow", "its own size in a step"),
+    "cause_inside": _cause("inside", "Well within the first-order law's reach,"),
+    "cause_edge": _cause("edge", "At the edge of the first-order law's reach,"),
+    "cause_outside": _cause("outside", "At the settings of the sweeps,"),
     "table1_small_above": _table1(
         *("epsilon == small and beta1 ≥ beta2", "one_norm", 1),
         "Where ε is small and β ≥ ρ, the one-norm",
@@ -529,8 +587,8 @@ CLAIMS: dict[str, ClaimSpec] = {
 }
 """The paper's claims by their keys in ``metrics.json``, in the order of the paper.
 
-Of the laws that this project adds are ``order_resummed``, ``order_moment`` and
-``order_growing_memory``.
+Of this project's own are ``order_resummed``, ``order_moment``, ``order_growing_memory``, and those
+on the reach of the laws and on what memory causes.
 """
 
 

@@ -88,11 +88,12 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        :data:`FIELDS` of the trial; ``r``, the change of the gradient in one step;
-        ``age``, the mean age of the longest memory in the last step; at the end ``memory``, the optimizer's log10 norm less the leading-order flow's, ``<law>_memory``,
-        what the law has for it, and ``<flow>_distance`` from the optimizer, which has gone
-        ``travelled``; and of the last step ``<memory>_cosine`` and ``<memory>_length``, of what
-        the law predicts that memory adds to it, against what it did. NaN where a flow diverged.
+        :data:`FIELDS` of the trial; ``r``, the change of the gradient in one step; ``age``, the
+        mean age of the longest memory in the last step. At the end ``memory``, the optimizer's
+        log10 norm less the leading-order flow's, and ``<law>_memory``, what the law has for it;
+        ``<flow>_distance`` from the optimizer, which has gone ``travelled``. Of the last step
+        ``<memory>_cosine`` and ``<memory>_length``, of what the law predicts that memory adds to
+        it, against what it did. NaN where a flow diverged.
     """
     objective = Objective(trial, data, torch.device("cpu"))
     loss, rule = NetworkLoss(objective), rule_of(trial)

@@ -23,8 +23,8 @@ class Findings:
         One row per trial and grid, with regime and summaries.
     curves : DataFrame
         Thinned histories, see :mod:`adambias.analysis.curves`.
-    bilinear, table1 : mapping and list, or None
-        Content of ``bilinear.json`` and ``table1.json``.
+    bilinear, table1, reach, cause : mapping, list, mapping and mapping, or None
+        Content of ``bilinear.json``, ``table1.json``, ``reach.json`` and ``cause.json``.
     settings : Analyse
         Rules and thresholds.
     """
@@ -33,6 +33,8 @@ class Findings:
     curves: pd.DataFrame
     bilinear: Mapping[str, Any] | None = None
     table1: Sequence[Mapping[str, Any]] | None = None
+    reach: Mapping[str, Any] | None = None
+    cause: Mapping[str, Any] | None = None
     settings: Analyse
 
     def planned(self, claim: ClaimSpec) -> int:

@@ -1,0 +1,147 @@
+"""Statistics of the laws on networks: how far they reach, and what their memory term causes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adambias.analysis.claims.claim import Reading
+from adambias.analysis.claims.findings import Findings
+from adambias.analysis.trends import Estimate, VerdictWord, mean_over_seeds
+from adambias.config import ClaimSpec, Verdict
+
+_FEWEST = 5
+"""Settings within a law's reach that its claim needs."""
+_EXPLAINED = (0.5, 1.5)
+"""Shares of an effect between which a term is said to be its cause."""
+
+
+def reach(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read how well a law predicts what memory does to the norm, over the settings in its reach.
+
+    The number is the slope of predicted on measured through the origin, by least squares; its range
+    is that of predicted over measured, where the effect is one that counts. A prediction that is
+    not finite has no sign and makes the slope infinite.
+    """
+    law, rule = claim.of, findings.settings.verdict
+    rows = within(findings.reach or {}, law)
+    measured = rows["memory"].to_numpy(dtype=float)
+    predicted = rows[f"{law}_memory"].fillna(math.inf).to_numpy(dtype=float)
+    counted = np.abs(measured) >= rule.norm_effect
+    slope = float(predicted @ measured / (measured @ measured)) if measured.any() else math.nan
+    ratios = predicted[counted] / measured[counted]
+    low, high = (ratios.min(), ratios.max()) if ratios.size else (math.nan, math.nan)
+    wrong = int((~(np.isfinite(ratios) & (ratios > 0))).sum())
+    verdict, reason = _by_slope(slope, wrong, ratios.size, claim.least(rule))
+    return Reading(
+        estimate=Estimate(value=slope, low=float(low), high=float(high), n=len(rows)),
+        statistic=claim.about.measures,
+        interval=f"range of predicted over measured where that is at least {rule.norm_effect:g}",
+        of="settings",
+        claimed="slope 1",
+        found=f"slope {slope:.2f}" if math.isfinite(slope) else "no data",
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def within(content: Mapping[str, Any], law: str) -> pd.DataFrame:
+    """Return the rows of ``reach.json`` that lie within a law's reach."""
+    columns = ["r", "age", "memory", f"{law}_memory"]
+    rows = pd.DataFrame(content.get("rows", []), columns=columns)
+    number = rows["r"] if law == "moment" else rows["r"] * rows["age"]
+    least = content["settings"]["within"][law] if len(rows) else 0.0
+    return rows[number.fillna(math.inf) < least]
+
+
+def _by_slope(slope: float, wrong: int, counted: int, tolerance: float) -> tuple[VerdictWord, str]:
+    if counted < _FEWEST:
+        return "not testable", f"{counted} settings within reach with an effect that counts"
+    if not abs(slope - 1) <= tolerance:
+        return "disagrees", f"the slope is off by more than {tolerance:g}"
+    if wrong:
+        return "inconclusive", f"{wrong} of {counted} signs are wrong"
+    return "agrees", f"the slope within {tolerance:g}, every sign right"
+
+
+def removed_first_order(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the share of memory's effect that goes with the first-order law's term."""
+    return _share(findings, claim, "cancelled_first_order")
+
+
+def restored_first_order(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the share of memory's effect that comes with the first-order law's term."""
+    return _share(findings, claim, "law_first_order")
+
+
+def removed_resummed(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the share of memory's effect that goes with the resummed law's term."""
+    return _share(findings, claim, "cancelled_resummed")
+
+
+def restored_resummed(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the share of memory's effect that comes with the resummed law's term."""
+    return _share(findings, claim, "law_resummed")
+
+
+def _share(findings: Findings, claim: ClaimSpec, memory: str) -> Reading:
+    """Read a share over seeds; one near 1 says that the term is what memory does."""
+    rows = pd.DataFrame((findings.cause or {}).get("rows", []))
+    shares = shares_of_effect(rows, claim.of, memory) if len(rows) else pd.Series(dtype=float)
+    estimate = mean_over_seeds(shares, findings.settings.level)
+    verdict, reason = _by_share(estimate, findings.settings.verdict)
+    return Reading(
+        estimate=dataclasses.replace(estimate, used=len(rows)),
+        statistic=claim.about.measures,
+        interval=f"{findings.settings.level:.0%} of Student's t over seeds",
+        claimed="all of it",
+        found=f"{estimate.value:.0%} of it" if estimate.n else "no data",
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
+    """Return by seed which share of memory's effect on the norm a term takes away or brings.
+
+    The effect is the log10 norm with the optimizer's memory less that without any. What is left of
+    it without the term, or is there with the term alone, is compared over the decays of a seed by
+    least squares through the origin.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of ``cause.json``.
+    grid : str
+        Which trainings.
+    memory : str
+        ``cancelled_...`` for the share taken away, ``law_...`` for the share brought.
+    """
+    table = rows[rows["grid"] == grid].pivot_table(
+        index=["seed", "beta1", "beta2"], columns="memory", values="log10_excess", dropna=False
+    )
+    if table.empty:
+        return pd.Series(dtype=float)
+    effect = table["optimizer"] - table["forgotten"]
+    left = table[memory] - table["forgotten"]
+    explained = effect - left if memory.startswith("cancelled") else left
+    # Not skipping a missing number: a training that diverged is not one without an effect.
+    products = (explained * effect).groupby("seed").agg(lambda of: of.sum(skipna=False))
+    shares: pd.Series = products / (effect**2).groupby("seed").sum()
+    return shares
+
+
+def _by_share(estimate: Estimate, rule: Verdict) -> tuple[VerdictWord, str]:
+    least, most = _EXPLAINED
+    if estimate.n < rule.seeds:
+        return "inconclusive", f"{estimate.n} usable of at least {rule.seeds} seeds"
+    if estimate.low > least and estimate.high < most:
+        return "agrees", f"the interval is within {least:g} and {most:g}"
+    if estimate.high < least or estimate.low > most:
+        return "disagrees", f"the interval is outside {least:g} to {most:g}"
+    return "inconclusive", f"the interval reaches over {least:g} or {most:g}"
