@@ -76,6 +76,8 @@ FIGURES: dict[str, FigureSpec] = {
     "atlas": _built_in("atlas", *_LAW),
     "paths": _built_in("paths", *_LAW),
     "netflow": _built_in("netflow", "netflow.json"),
+    "reach": _built_in("reach", "reach.json"),
+    "cause": _built_in("cause", "cause.json"),
 }
 """Every built-in figure by its name, in the order of the report."""
 

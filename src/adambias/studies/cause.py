@@ -21,7 +21,7 @@ from adambias.config.trial import Memory
 from adambias.core.processes import run_all
 from adambias.data.dataset import Dataset
 from adambias.studies.reach import FIELDS
-from adambias.studies.results import PRACTICAL_DIGITS, write_results
+from adambias.studies.results import NETWORK_DIGITS, write_results
 from adambias.training.trainer import Training
 
 
@@ -54,7 +54,7 @@ def run(
     }
     rows = [{"grid": grid, **row} for (grid, _), row in run_all(calls, workers).items()]
     found = {"settings": dataclasses.asdict(settings), "rows": rows}
-    write_results(found, Path(out_dir) / "cause.json", digits=PRACTICAL_DIGITS)
+    write_results(found, Path(out_dir) / "cause.json", digits=NETWORK_DIGITS)
     return found
 
 

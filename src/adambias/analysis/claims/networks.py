@@ -122,8 +122,8 @@ def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
     memory : str
         ``cancelled_...`` for the share taken away, ``law_...`` for the share brought.
     """
-    table = rows[rows["grid"] == grid].pivot_table(
-        index=["seed", "beta1", "beta2"], columns="memory", values="log10_excess", dropna=False
+    table = rows[rows["grid"] == grid].pivot(
+        index=["seed", "beta1", "beta2"], columns="memory", values="log10_excess"
     )
     if table.empty:
         return pd.Series(dtype=float)
