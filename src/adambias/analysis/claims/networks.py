@@ -38,6 +38,8 @@ def reach(findings: Findings, claim: ClaimSpec) -> Reading:
     low, high = (ratios.min(), ratios.max()) if ratios.size else (math.nan, math.nan)
     wrong = int((~(np.isfinite(ratios) & (ratios > 0))).sum())
     verdict, reason = _by_slope(slope, wrong, ratios.size, claim.least(rule))
+    if not findings.reach:
+        verdict, reason = "inconclusive", "reach.json is missing"
     return Reading(
         estimate=Estimate(value=slope, low=float(low), high=float(high), n=len(rows)),
         statistic=claim.about.measures,
