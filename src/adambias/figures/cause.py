@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adambias.figures import style
+from adambias.figures import style, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 """Trainings with the term, by their memory: what they are called, and their look."""
-ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "softplus": "softplus"}
 
 
 def draw(tables: Tables) -> Figure:
@@ -70,9 +69,7 @@ def _draw_grid(ax: Axes, effects: pd.DataFrame) -> None:
         ax.plot(effects["optimizer"], effects[kind], linestyle="none", **look)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     first = effects.iloc[0]
-    network = ACTIVATIONS.get(first["activation"], first["activation"])
-    if first["norm"] != "none":
-        network += ", BatchNorm"
+    network = words.network(first["activation"], first["norm"])
     ax.set(xlim=(-widest, widest), ylim=(-most, most), xlabel="memory's effect on log₁₀ norm")
     ax.set_title(f"{first['grid']}: {network}\nh {first['h']:g}, ε {first['epsilon']:g}")
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from adambias.figures import style
+from adambias.figures import style, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 TITLE = "The memory correction on a network"
 TABLE = "network_correction.parquet"
-ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU"}
-NORMS = {"none": "no norm", "batch": "BatchNorm", "group": "GroupNorm"}
 AGREES = 0.9
 """Cosine from which the caption counts the direction as predicted."""
 
@@ -40,9 +38,8 @@ def draw(tables: Tables) -> Figure:
 
 def _cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return the medians over seeds and epochs, by network in words, beta2, epsilon and h."""
-    pairs = zip(table["activation"], table["norm"], strict=True)
-    words = [f"{ACTIVATIONS.get(a, a)}, {NORMS.get(n, n)}" for a, n in pairs]
-    groups = table.assign(network=words).groupby(
+    networks = list(map(words.network, table["activation"], table["norm"]))
+    groups = table.assign(network=networks).groupby(
         ["network", "beta2", "epsilon", "h"], sort=False, as_index=False
     )
     return groups[["cosine", "length_ratio"]].median()
@@ -57,9 +54,11 @@ def _draw_map(ax: Axes, cells: pd.DataFrame) -> None:
         cosine, ratio = cell["cosine"], cell["length_ratio"]
         colour = colours((cosine + 1) / 2)
         ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
-        words = f"{cosine:.2f}\n×{ratio:.2f}" if ratio < 9.95 else f"{cosine:.2f}\n×{ratio:.0f}"
+        length = f"{ratio:.2f}" if ratio < 9.95 else f"{ratio:.0f}"
         ink, size = "white" if abs(cosine) > 0.6 else style.INK, 0.85 * style.measures().text
-        ax.text(x, y, words, ha="center", va="center", color=ink, fontsize=size)
+        ax.text(
+            x, y, f"{cosine:.2f}\n×{length}", ha="center", va="center", color=ink, fontsize=size
+        )
     ax.set(xlim=(-0.5, len(steps) - 0.5), ylim=(-0.5, len(epsilons) - 0.5))
     ax.set_xticks(range(len(steps)), [_short(h) for h in steps])
     ax.set_yticks(range(len(epsilons)), [_short(epsilon) for epsilon in epsilons])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from adambias.core.flows import FLOW_NAMES, LAWS
-from adambias.figures import flows, style
+from adambias.figures import flows, style, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +22,11 @@ TABLE = "reach.json"
 NUMBER = "change of the gradient over the memory"
 STEP = "change of the gradient in a step"
 NETWORKS = {
-    "softplus, none": ("Softplus", "s", "blue"),
-    "gelu, none": ("GELU", "o", "green"),
-    "relu, batch": ("ReLU, BatchNorm", "^", "vermillion"),
+    ("softplus", "none"): ("s", "blue"),
+    ("gelu", "none"): ("o", "green"),
+    ("relu", "batch"): ("^", "vermillion"),
 }
-"""Networks by activation and normalisation: what they are called, their marker and colour."""
+"""Markers and colours of networks, by activation and normalisation."""
 KNOWN = {"paper": "the paper's h", "sweeps": "the sweeps", "pytorch": "PyTorch's default"}
 """Grids of settings that people know, by what they are called."""
 SMALLEST = 3e-4
@@ -41,8 +41,7 @@ def draw(tables: Tables) -> Figure:
         _draw_predictions(ax, rows, law, limits[law])
     _draw_errors(axes[-1], rows)
     handles = [
-        Line2D([], [], color=style.COLOURS[colour], marker=marker, linestyle="none", label=name)
-        for name, marker, colour in NETWORKS.values()
+        Line2D([], [], label=words.network(*network), **_look(*network)) for network in NETWORKS
     ]
     empty: dict[str, Any] = {
         "color": style.INK,
@@ -62,11 +61,11 @@ def _rows(tables: Tables) -> pd.DataFrame:
     numbers = {f"{law}_number": rows["r"] * (1 if law == "moment" else rows["age"]) for law in LAWS}
     leading = rows["leading_order_distance"]
     errors = {f"{law}_error": rows[f"{law}_distance"] / leading for law in LAWS}
-    return rows.assign(network=rows["activation"] + ", " + rows["norm"], **numbers, **errors)
+    return rows.assign(**numbers, **errors)
 
 
-def _look(network: str) -> dict[str, Any]:
-    _, marker, colour = NETWORKS.get(network, (network, "D", "grey"))
+def _look(activation: str, norm: str) -> dict[str, Any]:
+    marker, colour = NETWORKS.get((activation, norm), ("D", "grey"))
     return {"marker": marker, "color": style.COLOURS[colour], "linestyle": "none"}
 
 
@@ -77,7 +76,7 @@ def _draw_predictions(ax: Axes, rows: pd.DataFrame, law: str, limit: float) -> N
         # What is beyond the axes stands at their edge.
         predicted = np.clip(np.nan_to_num(row[f"{law}_memory"], nan=most), -most, most)
         filled = "full" if row[f"{law}_number"] < limit else "none"
-        look = _look(row["network"]) | {"fillstyle": filled}
+        look = _look(row["activation"], row["norm"]) | {"fillstyle": filled}
         ax.plot(row["memory"], predicted, clip_on=False, **look)
     for set_scale in (ax.set_xscale, ax.set_yscale):
         set_scale("symlog", linthresh=SMALLEST, linscale=0.5)
@@ -99,9 +98,8 @@ def _draw_errors(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_ylim(bottom / 500, 100 * top)
     for place, names in _known(rows).items():
         ax.axvline(place, color=style.FAINT, linewidth=0.8, linestyle=":")
-        words = names.replace(" and ", "\n")
         size = 0.85 * style.measures().text
-        ax.text(place, 60 * top, f"{words} ", ha="right", va="top", fontsize=size)
+        ax.text(place, 60 * top, names.replace(" and ", "\n"), ha="right", va="top", fontsize=size)
     ax.axhline(1, color=style.FAINT, linewidth=0.8)
     ax.legend(loc="lower right")
     ax.set_title("error of each law")

@@ -19,6 +19,15 @@ QUANTITIES = {
 """What figures 4, 5 and h show: the reading that decides, the paper's own, and the accuracy."""
 
 
+ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "softplus": "softplus", "tanh": "tanh"}
+NORMS = {"none": "no norm", "batch": "BatchNorm", "group": "GroupNorm"}
+
+
+def network(activation: str, norm: str) -> str:
+    """Say what a network is made of: ``ReLU, BatchNorm``."""
+    return f"{ACTIVATIONS.get(activation, activation)}, {NORMS.get(norm, norm)}"
+
+
 def panels(tables: Tables, figure: str) -> str:
     """Say what the panels of figures 4, 5 and h show."""
     window = verdicts.loss_window(tables, figure)

@@ -36,16 +36,14 @@ from adambias.law.losses import Loss
 from adambias.law.memory import mean_age
 from adambias.law.norms import log10_excess
 from adambias.law.rules import UpdateRule
+from adambias.studies import network_correction
 from adambias.studies.paths import RULE, paths_of
 from adambias.studies.results import PRACTICAL_DIGITS, write_results
 from adambias.training.following import NetworkLoss
 from adambias.training.objective import Objective
 from adambias.training.trainer import rule_of
 
-FIELDS = (
-    *("dataset", "model", "activation", "norm", "precision", "rule"),
-    *("h", "beta1", "beta2", "epsilon", "seed"),
-)
+FIELDS = ("dataset", *network_correction.FIELDS)
 """Fields of a trial that tell the settings apart."""
 
 
@@ -93,7 +91,7 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
         log10 norm less the leading-order flow's, and ``<law>_memory``, what the law has for it;
         ``<flow>_distance`` from the optimizer, which has gone ``travelled``. Of the last step
         ``<memory>_cosine`` and ``<memory>_length``, of what the law predicts that memory adds to
-        it, against what it did. NaN where a flow diverged.
+        it, against what it did. NaN where a path diverged.
     """
     objective = Objective(trial, data, torch.device("cpu"))
     loss, rule = NetworkLoss(objective), rule_of(trial)
@@ -113,7 +111,9 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
         row |= {f"{kind}_distance": _distance(ends[kind], ends[RULE]) for kind in FLOW_NAMES}
         row["travelled"] = _distance(ends[RULE], start)
         row |= _last_step(rule, loss, paths[RULE], trial.h)
-    return row
+    # Infinite is as good as missing, and JSON has no word for it.
+    lost = {name for name, value in row.items() if value in (math.inf, -math.inf)}
+    return row | dict.fromkeys(lost, math.nan)
 
 
 def change_in_a_step(rule: UpdateRule, loss: Loss, theta: Tensor, h: float) -> float:

@@ -128,9 +128,9 @@ Row = Mapping[str, Any]
 
 
 def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the claims on trained networks, and the checks that were computed from the law.
+    """Return the paper's claims on trainings, and the checks of the laws themselves.
 
-    The two are never counted together: a check of a theorem is no evidence on networks.
+    The two are never counted together: a check of a law is no evidence on trainings.
     """
     kinds: dict[str, list[Row]] = {"trained": [], "computed": []}
     for claim in claims:

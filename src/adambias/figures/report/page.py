@@ -23,7 +23,7 @@ from adambias.config import Analyse, ClaimSpec
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
-from adambias.figures.report import preregistration, rows
+from adambias.figures.report import law, preregistration, rows
 
 PACKAGES = (
     *("adambias", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow"),
@@ -79,6 +79,7 @@ def run(
         scale=scale,
         trainings=_trainings(trials),
         **_claims(claims, settings.all_claims, {figure["name"] for figure in figures}),
+        law={"sentences": list(law.sentences(claims)), "figure": law.FIGURE},
         preregistered=preregistration.stated(results),
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
         regimes=list(REGIMES),

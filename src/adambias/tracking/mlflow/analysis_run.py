@@ -36,7 +36,7 @@ _TABLES = (".json", ".parquet", ".md")
 _FIGURES = (".png", ".svg", ".pdf")
 _COLUMNS = {"claim": "sentence", "in the paper": "source", "found": "found", "verdict": "verdict"}
 """Heading and field of what the description says of a claim."""
-_KINDS = {True: "on trained networks", False: "computed checks of the law"}
+_KINDS = {True: "on trained networks", False: "checks of the laws"}
 """What the description calls claims that are trained, and those that are not."""
 _NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
 
