@@ -158,11 +158,14 @@ STATISTICS: dict[str, Statistic] = {
         f"{what}_{law}": Statistic(
             function=f"{_NETWORKS}:{what}_{law}",
             name=f"{what}, {law.replace('_', '-')} term",
-            measures=f"share of memory's effect on the norm that is {what} with the term {how}",
+            measures=f"share of memory's effect on the norm that {how}",
             needs=("of",),
         )
         for law in ("first_order", "resummed")
-        for what, how in (("removed", "taken away"), ("restored", "put in"))
+        for what, how in (
+            ("removed", "goes when the predicted term is taken away"),
+            ("restored", "comes when the predicted term is put in"),
+        )
     },
     "progress": Statistic(
         function=f"{_TRAININGS}:progress",
