@@ -124,7 +124,7 @@ def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
     step[1:, 1:] = np.diag(decays)
     step[0, 0] = 1 - mu * shares @ (1 - decays)
     step[0, 1:] = -mu * shares * decays
-    return np.linalg.eigvals(step)
+    return np.asarray(np.linalg.eigvals(step), dtype=np.complex128)
 
 
 def _linear_moments(rule: UpdateRule) -> list[int]:
