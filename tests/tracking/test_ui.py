@@ -88,7 +88,7 @@ def test_the_analysis_is_a_run_that_is_opened_once(recorded):
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith(
         "**The paper's claims at scale laptop**, on trained networks: agrees 1, inconclusive 1; "
-        "computed checks of the law: agrees 1."
+        "checks of the laws: agrees 1."
     )
     assert "| The norm \\| rises. | figure 4 | rises | agrees |" in note
     assert "| It falls. | figure 4 | unresolved | inconclusive |" in note

@@ -128,7 +128,10 @@ def test_a_network_and_a_loss_of_ones_own_are_trained(few_digits, quick, own):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"measures": ["weight_nrom"]}, r"^measures = 'weight_nrom': must be one of weight_norm"),
+        (
+            {"measures": ["weight_nrom"]},
+            r"^measures = 'weight_nrom': must be one of weight_norm, smooth_norms",
+        ),
         ({"measures": ["weight_norm"] * 2}, r"^measures = \[.*\]: must name each measure once$"),
         ({"measures": ["own_of_training:taken"]}, r"its column one_norm is there already$"),
         ({"measures": ["own_of_training:number"]}, r"must name a function that returns a Measure"),

@@ -261,7 +261,7 @@ class ClaimSpec(Validated):
     sentence : str
         What is said.
     grids : tuple of str
-        Grids whose trainings it is about; none for a claim about the law on small models.
+        Grids whose trainings it is about; none for a claim about the laws.
     axis : str
         The hyperparameter that is varied.
     statistic : str

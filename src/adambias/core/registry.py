@@ -174,6 +174,7 @@ SOURCES = Registry(
 MEASURES = Registry(
     "measures",
     "a Measure",
-    _all_in("adambias.training.measures", "weight_norm"),
+    _all_in("adambias.training.measures", "weight_norm", "smooth_norms")
+    | _all_in("adambias.training.sharpness", "sharpness", "preconditioned_sharpness"),
 )
 """Further columns of an epoch's record; see :mod:`adambias.config.measures`."""

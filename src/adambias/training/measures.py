@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,11 @@ from adambias.law.norms import gradient_norms
 from adambias.training.correction import measure
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
+
+WINDOWS = (2, 4, 8, 16)
+"""Numbers of last iterates whose mean :func:`smooth_norms` looks at."""
+SMOOTH_EVERY = 10
+"""Epochs between two of its measurements."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,8 @@ class Snapshot:
         Mean training loss and accuracy, from the gradient's pass.
     details : dict
         What a measure leaves besides its columns, by the measure's first column.
+    kept : dict of Tensor
+        What measures keep from one epoch to the next, by names of their own; a checkpoint has it.
     """
 
     trial: Trial
@@ -42,6 +50,7 @@ class Snapshot:
     optimizer: RuleOptimizer
     fit: Tensor
     details: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def theta(self) -> Tensor:
@@ -75,6 +84,49 @@ def correction(snapshot: Snapshot) -> Tensor:
     snapshot.details[CORRECTION.columns[0]] = found
     columns = [found["norm_ratio"], found["cosine"]]
     return torch.tensor(columns, dtype=torch.float64, device=snapshot.grad.device)
+
+
+def smooth_norms() -> Measure:
+    """Return the measure of loss and norm where the mean of the last iterates is.
+
+    An oscillation across a valley averages out there: what is left of the norm is that of the
+    smooth path. Columns: ``smooth_loss_k`` and ``smooth_norm_k``, the perturbed one-norm, at the
+    mean of the last k = 2, 4, 8 and 16 iterates, every 10 epochs.
+    """
+    return Measure(
+        columns=tuple(f"smooth_{what}_{k}" for k in WINDOWS for what in ("loss", "norm")),
+        compute=_smooth_norms,
+        curves=tuple(f"smooth_norm_{k}" for k in WINDOWS),
+        cost="a gradient for each k every 10 epochs, and a sum of weights for each at every epoch",
+    )
+
+
+def _smooth_norms(snapshot: Snapshot) -> Tensor:
+    found = torch.full((2 * len(WINDOWS),), math.nan, dtype=torch.float64)
+    found = found.to(snapshot.grad.device)
+    for i, k in enumerate(WINDOWS):
+        mean = _mean_of_last(snapshot, k)
+        if mean is not None:
+            fit, grad = snapshot.objective.gradient_at(mean)
+            norm = gradient_norms(grad, snapshot.trial.epsilon)[0]
+            found[2 * i : 2 * i + 2] = torch.stack([fit[0], norm])
+    return found
+
+
+def _mean_of_last(snapshot: Snapshot, k: int) -> Tensor | None:
+    """Add theta to the sums that it belongs to; return the mean of the last k if it is due now."""
+    epoch = snapshot.epoch
+    # A sum for each measurement to come whose window has begun: windows may overlap.
+    first = SMOOTH_EVERY * math.ceil(epoch / SMOOTH_EVERY)
+    for due in range(first, epoch + k, SMOOTH_EVERY):
+        if due >= k - 1:
+            name = f"smooth_norms/{k}/{due}"
+            before = snapshot.kept.get(name)
+            theta = snapshot.theta
+            snapshot.kept[name] = theta.clone() if before is None else before.add_(theta)
+    if epoch % SMOOTH_EVERY or epoch < k - 1:
+        return None
+    return snapshot.kept.pop(f"smooth_norms/{k}/{epoch}") / k
 
 
 def weight_norm() -> Measure:

@@ -158,6 +158,32 @@ class Objective:
         return totals / count
 
     @torch.no_grad()
+    def gradient_at(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy, and the gradient, at other weights; everything stays as it is.
+
+        Parameters
+        ----------
+        place : Tensor, shape (p,)
+            The weights.
+
+        Returns
+        -------
+        fit : Tensor, shape (2,), float64
+            Mean loss and accuracy over all training images.
+        gradient : Tensor, shape (p,)
+            Of the mean loss.
+        """
+        theta, grad = self.theta.detach().clone(), self.flat.grad.clone()
+        with self.buffers_kept():
+            self.theta.data.copy_(place)
+            with torch.enable_grad():
+                fit = self.gradient()
+            found = self.flat.grad.clone()
+        self.theta.data.copy_(theta)
+        self.flat.grad.copy_(grad)
+        return fit, found
+
+    @torch.no_grad()
     def evaluate(self) -> Tensor:
         """Return mean loss and accuracy on the test images, shape (2,), on the device.
 
@@ -180,21 +206,55 @@ class Objective:
         Evaluated at theta by differentiating each block's gradient; buffers and ``theta.grad``
         stay as they are.
         """
-        self.model.train()
+        return self.hessian()(vector)
+
+    def hessian(self) -> Callable[[Tensor], Tensor]:
+        """Return the product with the Hessian at theta, for several vectors at the same weights.
+
+        Where all images are one block the graph of the gradient is made once and kept with the
+        function, which halves the price of each further product. All blocks' at once would not fit
+        the memory.
+        """
         parameters = list(self.model.parameters())
-        direction = list(self.flat.views(vector))
-        product = torch.zeros_like(vector)
-        parts = list(self.flat.views(product))
-        # Of torch's attention kernels only this one has a second derivative.
-        with self.buffers_kept(), sdpa_kernel(SDPBackend.MATH):
-            for images, labels in self._training_blocks(None):
-                loss, _ = self._loss(images, labels)
-                grads = torch.autograd.grad(loss, parameters, create_graph=True)
+        alone = self.size <= self.block_size
+        slopes = list(self._slopes(parameters)) if alone else None
+
+        def product(vector: Tensor) -> Tensor:
+            direction = list(self.flat.views(vector))
+            found = torch.zeros_like(vector)
+            parts = list(self.flat.views(found))
+            for grads in slopes or self._slopes(parameters):
                 # A scalar: torch loads its symbolic algebra before a product with a cotangent.
                 along = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)])
-                # Graph and product of one block at a time: all at once would not fit the memory.
-                torch._foreach_add_(parts, torch.autograd.grad(along.sum(), parameters))
-        return product.div_(self.size)
+                columns = torch.autograd.grad(along.sum(), parameters, retain_graph=alone)
+                torch._foreach_add_(parts, columns)
+            return found.div_(self.size)
+
+        return product
+
+    def _slopes(self, parameters: list[nn.Parameter]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield each block's gradient of the summed loss, with its graph."""
+        self.model.train()
+        # Of torch's attention kernels only this one has a second derivative.
+        with self._copies_of_buffers(), sdpa_kernel(SDPBackend.MATH):
+            for images, labels in self._training_blocks(None):
+                loss, _ = self._loss(images, labels)
+                yield torch.autograd.grad(loss, parameters, create_graph=True)
+
+    @contextmanager
+    def _copies_of_buffers(self) -> Iterator[None]:
+        """Run passes on copies of the buffers, which a graph that is kept may go on to hold."""
+        places = [
+            (module, name, buffer)
+            for module in self.model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+        # Others put in their place: values put back would be a change that autograd refuses.
+        for module, name, buffer in places:
+            setattr(module, name, buffer.clone())
+        yield
+        for module, name, buffer in places:
+            setattr(module, name, buffer)
 
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:

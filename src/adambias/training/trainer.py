@@ -72,6 +72,7 @@ class Training(Iterator[EpochRecord]):
         self._objective = Objective(trial, data, torch.device(chosen))
         self._optimizer = RuleOptimizer([self._objective.theta], rule_of(trial), trial.h)
         self._generator = torch.Generator().manual_seed(trial.seed)
+        self._kept: dict[str, Tensor] = {}
         self._high_epochs = 0
         self._probed = trial.blocks == "shuffled"
         if state is not None:
@@ -142,6 +143,7 @@ class Training(Iterator[EpochRecord]):
             "moments": moments,
             "step": optimizer.get("step", 0),
             "generator": self._generator.get_state(),
+            "kept": {name: value.to("cpu", copy=True) for name, value in self._kept.items()},
             "high_epochs": self._high_epochs,
             "columns": list(columns),
             "history": torch.tensor(rows, dtype=torch.float64).view(len(rows), len(columns)),
@@ -165,6 +167,8 @@ class Training(Iterator[EpochRecord]):
                 flat.join(restored[name], parts)
             self._optimizer.state[theta] = restored
         self._generator.set_state(state["generator"])
+        # Checkpoints of before have none: their measures keep nothing.
+        self._kept = {name: value.to(theta) for name, value in state.get("kept", {}).items()}
         self._high_epochs = state["high_epochs"]
         self.records = self._records(state)
         self.status = state["status"]
@@ -221,6 +225,7 @@ class Training(Iterator[EpochRecord]):
             objective=self._objective,
             optimizer=self._optimizer,
             fit=self._full_gradient(),
+            kept=self._kept,
         )
 
     def _measured(self, measures: Sequence[Measure], snapshot: Snapshot) -> dict[str, float | None]:

@@ -74,7 +74,7 @@ def test_ledger_folders_alone_give_tables_figures_and_a_report(trained: Path) ->
     page = (trained / "report.html").read_text()
     assert "smoke scale" in page
     assert "dvc repro evidence@smoke" in page
-    assert "the law on small models" not in page, "no claim of it is judged here"
+    assert "the laws themselves" not in page, "no claim of it is judged here"
 
 
 def test_a_missing_trial_is_named(trained: Path, tmp_path: Path) -> None:

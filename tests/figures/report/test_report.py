@@ -88,7 +88,7 @@ def page_with(results, pictures, folder, change, **arguments):
 
 def test_figures_and_trials_are_on_the_page(page):
     text = page.read_text(encoding="utf-8")
-    assert "and the law on small models" in text
+    assert "and the laws themselves" in text
     assert text.count("<figure ") == 10
     assert '<td data-label="trials">40</td>' in text
 
@@ -111,7 +111,7 @@ def test_verdicts_on_trainings_and_computed_checks_are_never_added(results, pict
     }
     head = words_of(text[text.index("<header>") : text.index("</header>")])
     assert f"{trained} claims on trained networks" in head
-    assert f"{computed} computed checks of the law" in head
+    assert f"{computed} checks of the laws" in head
     assert not re.search(rf"\b{len(every)}\b", head)
 
 

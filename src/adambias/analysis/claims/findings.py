@@ -1,4 +1,4 @@
-"""What claims are judged on: the trainings, their curves, and the law on small models."""
+"""What claims are judged on: the trainings, their curves, and what was found of the laws."""
 
 from __future__ import annotations
 

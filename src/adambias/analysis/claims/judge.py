@@ -37,7 +37,7 @@ def judge(
     claims : mapping of ClaimSpec, optional
         The claims by their keys; by default the paper's and those of the settings.
     law : bool
-        Judge the claims about the law on small models too, not those about trainings alone.
+        Judge the claims about the laws too, not those about trainings alone.
     """
     claims = findings.settings.all_claims if claims is None else claims
     judged = {key: spec for key, spec in claims.items() if law or spec.grids}

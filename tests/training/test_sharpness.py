@@ -1,0 +1,183 @@
+"""Sharpness against dense Hessians, and the norm of the smooth path against means of iterates."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import adambias as ab
+from adambias.core.registry import RULES
+from adambias.law.stability import linear_weights, stability_threshold
+from adambias.training import sharpness
+from adambias.training.measures import SMOOTH_EVERY, WINDOWS
+from adambias.training.sharpness import largest_eigenpair
+
+SMALL = """
+from torch import nn
+
+
+def net(style):
+    return nn.Sequential(
+        nn.AvgPool2d(4), nn.Flatten(), nn.Linear(4, 12), nn.Tanh(), nn.Linear(12, style.num_classes)
+    )
+
+
+def normed(style):
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, stride=4), style.norm(3), nn.Softplus(), nn.Flatten(),
+        nn.Linear(12, style.num_classes),
+    )
+"""
+OTHER = {"adamw": {"weight_decay": 0.1}}
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "small_networks.py").write_text(SMALL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "small_networks"
+    sys.modules.pop("small_networks", None)
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """Ask for eigenvalues to rounding, and for every epoch."""
+    monkeypatch.setattr(sharpness, "TOLERANCE", 1e-9)
+    monkeypatch.setattr(sharpness, "REFINEMENTS", 60)
+    monkeypatch.setattr(sharpness, "EVERY", 1)
+    monkeypatch.setattr(
+        sharpness.largest_eigenpair, "__kwdefaults__", {"before": None, "tolerance": 1e-9}
+    )
+
+
+def dense(objective):
+    """Return the Hessian at theta, column by column."""
+    size = objective.theta.numel()
+    columns = [objective.hessian_vector_product(e) for e in torch.eye(size, dtype=torch.float64)]
+    return torch.stack(columns).numpy()
+
+
+CASES = [(rule, "net") for rule in RULES.names] + [("adam", "normed"), ("nadam", "normed")]
+
+
+@pytest.mark.parametrize(("rule", "model"), CASES)
+def test_eigenvalues_are_those_of_the_dense_hessian(rule, model, small, few_digits, quick):
+    trial = quick(
+        model=f"{small}:{model}", rule=rule, precision="fp64", epsilon=1e-4, epochs=3,
+        measures=["sharpness", "preconditioned_sharpness"], **OTHER.get(rule, {}),
+    )  # fmt: skip
+    training = ab.train(trial, few_digits, device="cpu")
+    objective, optimizer = training._objective, training._optimizer
+    for _ in range(3):
+        # What the next record sees: its gradient, at the weights before its step.
+        objective.gradient()
+        theta = objective.theta
+        _, inverse = linear_weights(optimizer.rule, optimizer.next_estimates(theta), theta)
+        hessian, scale = dense(objective), inverse.sqrt().numpy()
+        plain = np.linalg.eigvalsh(hessian)[-1]
+        seen = np.linalg.eigvalsh(scale[:, None] * hessian * scale)[-1]
+        record = next(training)
+        assert record.sharpness == pytest.approx(plain, rel=1e-6)
+        assert record.preconditioned_sharpness == pytest.approx(seen, rel=1e-6)
+        edge = trial.h * seen / stability_threshold(optimizer.rule)
+        assert record.edge == pytest.approx(edge, rel=1e-6)
+        assert record.sharpness_residual < 1e-4
+        assert record.preconditioned_products >= 1
+
+
+def test_a_known_eigenvector_takes_few_products():
+    generator = np.random.default_rng(0)
+    vectors = np.linalg.qr(generator.normal(size=(200, 200)))[0]
+    values = np.concatenate([np.linspace(-3, 5, 199), [20.0]])
+    matrix = (vectors * values) @ vectors.T
+    cold = largest_eigenpair(lambda v: matrix @ v, generator.normal(size=200), tolerance=1e-3)
+    near = cold.vector + 0.02 * vectors[:, 0]
+    warm = largest_eigenpair(lambda v: matrix @ v, near, before=19.0, tolerance=1e-2)
+    for found in (cold, warm):
+        assert found.value == pytest.approx(20, rel=1e-4)
+        assert abs(found.vector @ vectors[:, -1]) == pytest.approx(1, abs=1e-3)
+    assert warm.products < cold.products
+    start = cold.vector + 0.1 * generator.normal(size=200)
+    away = largest_eigenpair(lambda v: -matrix @ v, start, before=20.0, tolerance=1e-3)
+    assert away.value == pytest.approx(3, rel=1e-3), "an eigenvector that is lost is looked for"
+
+
+def test_what_is_not_finite_is_missing_and_the_training_goes_on(few_digits, quick, monkeypatch):
+    trial = quick(measures=["sharpness", "preconditioned_sharpness"], epochs=3)
+    training = ab.train(trial, few_digits, device="cpu")
+    monkeypatch.setattr(training._objective, "hessian", lambda: lambda vector: vector * math.nan)
+    records = list(training)
+    assert training.status == "finished"
+    assert all(record.sharpness is record.edge is None for record in records)
+    assert all(math.isfinite(record.train_loss) for record in records)
+
+
+MEASURED = ("smooth_norms", "sharpness", "preconditioned_sharpness")
+
+
+@pytest.fixture
+def usual(monkeypatch):
+    """The measures as they are, not to rounding and at every epoch."""
+    monkeypatch.undo()
+
+
+def test_they_change_nothing_of_the_training(few_digits, quick, usual):
+    plain = ab.train(quick(epochs=13), few_digits, device="cpu")
+    measured = ab.train(quick(epochs=13, measures=MEASURED), few_digits, device="cpu")
+    for one, other in zip(plain, measured, strict=True):
+        assert one.train_loss == other.train_loss
+        assert one.perturbed_one_norm == other.perturbed_one_norm
+        assert one.test_accuracy == other.test_accuracy
+
+
+def test_a_resumed_training_measures_the_same(few_digits, quick, usual):
+    trial = quick(epochs=23, measures=MEASURED)
+    whole = list(ab.train(trial, few_digits, device="cpu"))
+    begun = ab.train(trial, few_digits, device="cpu")
+    for _ in range(15):
+        next(begun)
+    resumed = ab.train(trial, few_digits, state=begun.state_dict(), device="cpu")
+    rest = list(resumed)
+    for one, other in zip(whole[15:], rest, strict=True):
+        assert one.values == other.values
+    assert rest[5].smooth_norm_16 is not None
+    assert resumed.next_epoch == 23
+
+
+def test_the_smooth_norm_is_that_at_the_mean_of_the_last_iterates(few_digits, quick):
+    trial = quick(epochs=21, measures=["smooth_norms"], h=3e-3)
+    training = ab.train(trial, few_digits, device="cpu")
+    path = []
+    for _ in range(21):
+        path.append(training._objective.theta.detach().clone())
+        record = next(training)
+        for k in WINDOWS:
+            found = getattr(record, f"smooth_norm_{k}")
+            if record.epoch % SMOOTH_EVERY or record.epoch < k - 1:
+                assert found is None
+                continue
+            other = ab.train(trial, few_digits, device="cpu")._objective
+            other.theta.data.copy_(torch.stack(path[-k:]).mean(0))
+            loss = float(other.gradient()[0])
+            norm = float((other.flat.grad**2 + trial.epsilon).sqrt().sum())
+            assert found == pytest.approx(norm, rel=1e-4)
+            assert getattr(record, f"smooth_loss_{k}") == pytest.approx(loss, rel=1e-5)
+    assert not [name for name in training._kept if name.endswith("/10")], "sums that are used go"
+
+
+def test_one_graph_serves_several_products(few_digits, quick):
+    for trial in (quick(), quick(ghost_batch_size=20)):
+        objective = ab.train(trial, few_digits, device="cpu")._objective
+        objective.gradient()
+        buffers = [buffer.clone() for buffer in objective.model.buffers()]
+        hessian = objective.hessian()
+        for seed in range(3):
+            generator = torch.Generator().manual_seed(seed)
+            vector = torch.randn(objective.theta.numel(), generator=generator)
+            once = objective.hessian_vector_product(vector)
+            torch.testing.assert_close(hessian(vector), once, rtol=1e-5, atol=1e-7)
+        for before, after in zip(buffers, objective.model.buffers(), strict=True):
+            assert torch.equal(before, after)
