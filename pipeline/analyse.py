@@ -1,5 +1,7 @@
 """Stage ``analyse``: the tables of all grids, trends with intervals, a verdict per claim."""
 
+import shlex
+
 from adambias.analysis import run as analysis
 from adambias.config import load_params
 from adambias.core.entry import run_stage
@@ -8,7 +10,13 @@ from adambias.core.entry import run_stage
 def main() -> None:
     """Merge and analyse the grids' tables."""
     params = load_params()
-    analysis.run(params.scale.analyse, "results/sweeps", "results", scale=params.name)
+    scale, sweeps = params.scale, "results/sweeps"
+    for folder in analysis.leftovers(sweeps, scale.grids):
+        print(
+            f"{folder}: no grid of scale {params.name} is called {folder.name}, so it does not "
+            f"count; remove it with rm -r {shlex.quote(str(folder))}"
+        )
+    analysis.run(scale.analyse, sweeps, "results", scale=params.name, grids=scale.grids)
 
 
 if __name__ == "__main__":

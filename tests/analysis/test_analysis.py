@@ -226,3 +226,25 @@ def test_half_a_grid_is_named(tmp_path):
     (tmp_path / "sweeps" / "beta2" / "trials.parquet").unlink()
     with pytest.raises(DataError, match=r"beta2/trials\.parquet: is missing"):
         analysis.run(synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up")
+
+
+def test_a_grid_that_the_scale_does_not_name_counts_no_more(tmp_path):
+    grids = small() | {"renamed": synthetic.trials_of({"beta2": [0.5]}, epochs=40, seeds=2)}
+    synthetic.write_sweeps(tmp_path / "sweeps", grids, synthetic.as_in_the_paper)
+    metrics = analysis.run(
+        synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up", grids=["beta2"]
+    )
+    assert metrics["trials"]["total"] == 4
+    for name in ("trials", "histories", "curves"):
+        table = pd.read_parquet(tmp_path / f"{name}.parquet")
+        assert set(table["grid"]) == {"beta2"}
+    found = analysis.leftovers(tmp_path / "sweeps", ["beta2"])
+    assert found == [tmp_path / "sweeps" / "renamed"]
+
+
+def test_leftovers_alone_are_no_tables(tmp_path):
+    synthetic.write_sweeps(tmp_path / "sweeps", small(), synthetic.as_in_the_paper)
+    with pytest.raises(DataError, match="no tables of a grid"):
+        analysis.run(
+            synthetic.SETTINGS, tmp_path / "sweeps", tmp_path, scale="made-up", grids=["other"]
+        )

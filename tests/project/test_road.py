@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from processes import ROOT
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.timeout(900)
@@ -101,3 +103,38 @@ def test_damaged_data_stops_a_sweep_with_one_line(road: Path, run: Run) -> None:
         shutil.move(road / "labels", file)
     assert result.returncode != 0
     assert "train_labels.npy: is damaged" in result.stderr
+
+
+def test_tables_of_a_grid_that_was_renamed_count_no_more_and_are_named(
+    road: Path, run: Run
+) -> None:
+    before = (road / "results/metrics.json").read_text()
+    shutil.copytree(road / "results/sweeps/beta2", road / "results/sweeps/an old one")
+    try:
+        said = run(road, sys.executable, "pipeline/analyse.py").stdout
+    finally:
+        shutil.rmtree(road / "results/sweeps/an old one")
+    assert said.splitlines() == [
+        "results/sweeps/an old one: no grid of scale smoke is called an old one, so it does not "
+        "count; remove it with rm -r 'results/sweeps/an old one'"
+    ]
+    assert (road / "results/metrics.json").read_text() == before
+
+
+def test_a_clone_that_would_turn_line_ends_has_them_as_committed(tmp_path: Path) -> None:
+    folder, clone = tmp_path / "project", tmp_path / "clone"
+    folder.mkdir()
+    for name in (".gitattributes", "params.yaml", "cluster/slurm.sh"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    turning = ("-c", "core.autocrlf=true", "-c", "user.name=tester", "-c", "user.email=t@localhost")
+    for where, command in (
+        (folder, ("init", "-q")),
+        (folder, ("add", "-A")),
+        (folder, ("commit", "-q", "-m", "a project")),
+        (tmp_path, ("clone", "-q", str(folder), str(clone))),
+    ):
+        subprocess.run(("git", *turning, *command), cwd=where, check=True)
+    for name in ("params.yaml", "cluster/slurm.sh"):
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes()
+        assert b"\r" not in (clone / name).read_bytes()

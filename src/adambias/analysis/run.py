@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def run(
     out_dir: str | Path,
     *,
     scale: str,
+    grids: Collection[str] | None = None,
     law: bool = True,
 ) -> dict[str, Any]:
     """Analyse every grid that has tables.
@@ -54,6 +55,9 @@ def run(
         about the law are inconclusive without the files of :data:`LAW_RESULTS`.
     scale : str
         Name of the scale, which ``metrics.json`` begins with.
+    grids : collection of str, optional
+        Names of the grids that count; by default all that have tables. What is left of a grid that
+        was renamed or removed is no evidence, see :func:`leftovers`.
     law : bool
         Judge the claims about the law too, not those about trainings alone.
 
@@ -70,7 +74,7 @@ def run(
         If a claim of one's own names a column or function that is not there.
     """
     out = Path(out_dir)
-    trials, curves = _reduce(Path(sweeps_dir), out, settings)
+    trials, curves = _reduce(_find_grids(Path(sweeps_dir), grids), out, settings)
     stages = {name: _read_json(out / f"{name}.json") for name in LAW_RESULTS}
     findings = Findings(trials=trials, curves=curves, settings=settings, **stages)
     claims = judge(findings, law=law)
@@ -81,9 +85,10 @@ def run(
     return metrics
 
 
-def _reduce(sweeps: Path, out: Path, settings: Analyse) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _reduce(
+    grids: Sequence[Path], out: Path, settings: Analyse
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Merge the histories of all grids, and write a row and a thin curve for each trial."""
-    grids = _find_grids(sweeps)
     out.mkdir(parents=True, exist_ok=True)
     merge([folder / "histories.parquet" for folder in grids], out / "histories.parquet")
     rows, curves = _summarise_grids(grids, settings)
@@ -103,8 +108,17 @@ def _write_to_draw(
     write_plots(tables, out / "plots")
 
 
-def _find_grids(sweeps: Path) -> list[Path]:
-    folders = sorted(path for path in sweeps.glob("*") if path.is_dir())
+def leftovers(sweeps_dir: str | Path, grids: Collection[str]) -> list[Path]:
+    """Return the folders of tables that belong to none of the grids, such as a renamed one's."""
+    return [path for path in _folders(Path(sweeps_dir)) if path.name not in grids]
+
+
+def _folders(sweeps: Path) -> list[Path]:
+    return sorted(path for path in sweeps.glob("*") if path.is_dir())
+
+
+def _find_grids(sweeps: Path, grids: Collection[str] | None) -> list[Path]:
+    folders = [path for path in _folders(sweeps) if grids is None or path.name in grids]
     if not folders:
         raise DataError(f"{sweeps}: no tables of a grid, run the sweeps first: dvc repro")
     for folder in folders:
