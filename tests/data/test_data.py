@@ -290,3 +290,12 @@ def test_real_cifar_images_train(tmp_path, cifar_archive, quick):
     assert 1.5 < records[0].train_loss < 4
     assert records[1].test_accuracy is not None
     assert records[1].train_loss != records[0].train_loss
+
+
+def test_a_dataset_is_a_line_in_a_repl(few_digits):
+    shown = repr(few_digits)
+    assert shown == (
+        "Dataset('digits', 40 training and 30 test images of (1, 8, 8), 10 classes, "
+        f"digest {few_digits.digest[:12]})"
+    )
+    assert repr(few_digits.first(5)).startswith("Dataset('digits', 5 training and 5 test images")

@@ -9,7 +9,7 @@ import torch
 import adambias as ab
 from adambias.config import load_params
 from adambias.core.errors import ConfigError
-from adambias.core.flows import LAWS
+from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.core.registry import PROBLEMS, RULES
 from adambias.law import rules
 from adambias.law.integration import DivergenceWarning, PathInfo
@@ -174,6 +174,17 @@ def test_numpys_integers_count_as_well():
 
 def _order(loss=LOSS, start=START, step_sizes=(0.01, 0.005), horizon=0.1):
     return ab.observed_order(ADAM, loss, start, horizon, list(step_sizes))
+
+
+def test_a_report_on_orders_prints_as_a_table_with_the_orders():
+    report = _order()
+    head, *rows, last = [line.split() for line in str(report).splitlines()]
+    assert head == ["h", *FLOW_NAMES]
+    assert [row[0] for row in rows] == ["0.01", "0.005"]
+    assert float(rows[1][4]) == pytest.approx(report.moment_errors[1], rel=1e-2)
+    assert last == ["order", *(f"{getattr(report, name):.2f}" for name in FLOW_NAMES)]
+    batches = str(_order(loss=[LOSS, ab.losses.bilinear(x=1.0)]))
+    assert batches.splitlines()[0].split() == ["h", *list(FLOW_NAMES)[:3]]
 
 
 @pytest.mark.parametrize(

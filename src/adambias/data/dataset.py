@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
     """Images and labels of a classification problem.
 
@@ -48,6 +48,13 @@ class Dataset:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Return what it is of, in a line."""
+        count, *shape = self.train_images.shape
+        images = f"{count} training and {len(self.test_images)} test images of {tuple(shape)}"
+        classes = f"{self.num_classes} classes"
+        return f"Dataset({self.name!r}, {images}, {classes}, digest {self.digest[:12]})"
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the dataset with its tensors on ``device``."""

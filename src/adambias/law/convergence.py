@@ -78,6 +78,24 @@ class OrderReport:
         """Order of the moment flow; the theory says 2."""
         return None if self.moment_errors is None else _slope(self.step_sizes, self.moment_errors)
 
+    def __str__(self) -> str:
+        """Return a table: a column for each flow, a row for each step size, the orders last."""
+        columns = {name: getattr(self, name) for name in FLOW_NAMES}
+        errors = {
+            "leading_order": self.leading_errors,
+            **{law: getattr(self, f"{law}_errors") for law in LAWS},
+        }
+        shown = [name for name in FLOW_NAMES if errors[name] is not None]
+        lines = [["h", *shown]]
+        for i, h in enumerate(self.step_sizes):
+            lines.append([f"{h:g}", *(f"{errors[name][i]:.3g}" for name in shown)])
+        lines.append(["order", *(f"{columns[name]:.2f}" for name in shown)])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True))
+            for line in lines
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, the orders too, for a results file."""
         orders = {name: getattr(self, name) for name in ("leading_order", *LAWS)}
