@@ -84,6 +84,18 @@ def test_a_crossing_may_be_no_oscillation_from_side_to_side():
     )
 
 
+def test_a_moment_is_linear_by_what_it_does_not_by_its_name():
+    own = UpdateRule(
+        moments=[Moment(0.9, lambda g: 1.0 * g), Moment(0.99, square), Moment(0.5)],
+        combine=lambda m, nu, unused, theta: m / (nu + 1).sqrt(),
+    )
+    assert stability_threshold(own) == pytest.approx(38)
+    doubled = UpdateRule([Moment(0.9, lambda g: 2 * g)], lambda m, theta: m / 2)
+    assert stability_threshold(doubled) == pytest.approx(38)
+    one = torch.ones(1, dtype=torch.float64)
+    assert float(linear_weights(doubled, [one], one)[1]) == pytest.approx(1)
+
+
 def test_weights_and_preconditioner_are_those_of_the_direction():
     nu = torch.tensor([0.04, 4.0], dtype=torch.float64)
     m, theta = torch.tensor([0.3, -0.1], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
@@ -100,7 +112,7 @@ def test_weights_and_preconditioner_are_those_of_the_direction():
     [
         (
             UpdateRule([Moment(0.9, square)], lambda m, theta: m),
-            "must hold a moment of the gradient",
+            "must hold a moment that is linear",
         ),
         (rules.adam(beta1=torch.tensor([[0.9], [0.5]])), "decay = 'a tensor': must be a number"),
     ],

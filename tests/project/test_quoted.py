@@ -29,7 +29,7 @@ from adambias.config.claims import CLAIMS
 from adambias.core.files import markdown_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "figures.md", ROOT / "docs" / "cifar10.md"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("figures", "cifar10", "theory"))]
 METRICS = {
     "laptop": ROOT / "results" / "metrics.json",
     "cifar10": ROOT / "results" / "cifar10" / "tables" / "metrics.json",

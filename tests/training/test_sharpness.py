@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import adambias as ab
+from adambias.core.errors import ConfigError
 from adambias.core.registry import RULES
 from adambias.law.stability import linear_weights, stability_threshold
 from adambias.training import sharpness
-from adambias.training.measures import SMOOTH_EVERY, WINDOWS
+from adambias.training.measures import EVERY, WINDOWS
 from adambias.training.sharpness import largest_eigenpair
 
 SMALL = """
@@ -105,6 +106,38 @@ def test_a_known_eigenvector_takes_few_products():
     assert away.value == pytest.approx(3, rel=1e-3), "an eigenvector that is lost is looked for"
 
 
+def test_a_solver_that_cannot_refine_looks_for_the_eigenvector_afresh(monkeypatch):
+    def dependent(*arguments, **options):
+        raise ValueError("Linearly dependent initial approximations")
+
+    monkeypatch.setattr(sharpness, "lobpcg", dependent)
+    found = largest_eigenpair(lambda v: np.arange(9.0) * v, np.ones(9), before=7.0)
+    assert found.value == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"memory": "forgotten"}, "memory = 'forgotten': must be 'optimizer' where measures hold"),
+        ({"batch_size": 20}, "batch_size = 20: must be left out where measures hold"),
+    ],
+)
+def test_the_edge_is_that_of_the_optimizers_own_full_batch_step(quick, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        quick(measures=["preconditioned_sharpness"], **changes)
+
+
+def test_what_measures_keep_is_of_its_own_type_after_a_resume(few_digits, quick):
+    training = ab.train(quick(), few_digits, device="cpu")
+    next(training)
+    kept = {"count": torch.tensor(2**24 + 1), "sum": torch.tensor(1 / 3, dtype=torch.float64)}
+    training._kept |= kept
+    resumed = ab.train(quick(), few_digits, state=training.state_dict(), device="cpu")
+    for name, value in kept.items():
+        assert resumed._kept[name].dtype == value.dtype
+        assert torch.equal(resumed._kept[name], value)
+
+
 def test_what_is_not_finite_is_missing_and_the_training_goes_on(few_digits, quick, monkeypatch):
     trial = quick(measures=["sharpness", "preconditioned_sharpness"], epochs=3)
     training = ab.train(trial, few_digits, device="cpu")
@@ -156,7 +189,7 @@ def test_the_smooth_norm_is_that_at_the_mean_of_the_last_iterates(few_digits, qu
         record = next(training)
         for k in WINDOWS:
             found = getattr(record, f"smooth_norm_{k}")
-            if record.epoch % SMOOTH_EVERY or record.epoch < k - 1:
+            if record.epoch % EVERY or record.epoch < k - 1:
                 assert found is None
                 continue
             other = ab.train(trial, few_digits, device="cpu")._objective

@@ -543,7 +543,7 @@ CLAIMS: dict[str, ClaimSpec] = {
     "reach_moment": _reach("moment", "the moment flow", "its own size in a step"),
     "cause_inside": _cause("inside", "Well within the first-order law's reach,"),
     "cause_edge": _cause("edge", "At the edge of the first-order law's reach,"),
-    "cause_outside": _cause("outside", "At the settings of the sweeps,"),
+    "cause_outside": _cause("outside", "On the network of the sweeps, at their h and ε,"),
     "table1_small_above": _table1(
         *("epsilon == small and beta1 ≥ beta2", "one_norm", 1),
         "Where ε is small and β ≥ ρ, the one-norm",

@@ -88,7 +88,7 @@ CORRECTION = Measure(
     compute="adambias.training.measures:correction",
     when=lambda trial, epoch: bool(trial.correction_every) and epoch % trial.correction_every == 0,
     curves=(),
-    cost="a Hessian-vector product, about two gradients",
+    cost="a Hessian-vector product, three to eight gradients",
 )
 """The law's memory correction; see :func:`adambias.training.correction.measure`."""
 STANDARD = (FIT, TEST, NORMS)

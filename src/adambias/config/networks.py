@@ -58,8 +58,16 @@ class ShortTrainings(Validated):
     def datasets(self) -> dict[str, str]:
         """The datasets that are needed, by the key that names each."""
         used = {"dataset": self.dataset}
-        bases = {f"grids.{name}.base.dataset": grid.base for name, grid in self.grids.items()}
-        return used | {key: base["dataset"] for key, base in bases.items() if "dataset" in base}
+        for name, grid in self.grids.items():
+            places = {"base": [grid.base], "axes": [], "trials": grid.trials}
+            places["axes"] = [{"dataset": each} for each in grid.axes.get("dataset", ())]
+            used |= {
+                f"grids.{name}.{place}.dataset {entry['dataset']}": entry["dataset"]
+                for place, entries in places.items()
+                for entry in entries
+                if "dataset" in entry
+            }
+        return used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +107,11 @@ class Cause(ShortTrainings):
 
     late_fraction: Annotated[float, Range(above=0, at_most=1)]
     test_images: Annotated[int, AtLeastOne]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, grid in self.grids.items():
+            for place in (grid.base, grid.axes, *grid.trials):
+                if "memory" in place:
+                    allowed = "leave it out: every training is made with every memory"
+                    raise ConfigError(f"grids.{name}.memory", place["memory"], allowed)

@@ -13,6 +13,8 @@ from adambias.core.validation import AtLeastOne, Decay, Positive, Range, Validat
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
 
+EDGE = "preconditioned_sharpness"
+"""The measure that is of the optimizer's own step."""
 T = TypeVar("T")
 Memory: TypeAlias = Literal[
     "optimizer",
@@ -121,6 +123,11 @@ class Trial(Validated):
             raise ConfigError("measures", list(self.measures), "must name each measure once")
         if self.correction_every:
             self._refuse_without_law("correction_every is set")
+        if EDGE in self.measures:
+            self._refuse_without_law(f"measures hold {EDGE}")
+            if self.memory != "optimizer":
+                allowed = f"must be 'optimizer' where measures hold {EDGE}: it is of those steps"
+                raise ConfigError("memory", self.memory, allowed)
         if self.memory != "optimizer":
             self._refuse_without_law(f"memory is {self.memory}")
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from adambias.analysis.claims.networks import by_memory, shares_of_effect
 from adambias.figures import style, words
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def draw(tables: Tables) -> Figure:
 def _effects(tables: Tables) -> pd.DataFrame:
     """Return each kind's change of the log10 norm against the training without memory."""
     rows = pd.DataFrame(tables.json(TABLE)["rows"])
-    fields = ["grid", "activation", "norm", "h", "epsilon", "seed", "beta1", "beta2"]
-    table = rows.pivot(index=fields, columns="memory", values="log10_excess")
+    table = by_memory(rows)
     effects = table.sub(table["forgotten"], axis=0).reset_index()
     # In the order of the settings, which the pivot has lost.
     order = {grid: place for place, grid in enumerate(tables.json(TABLE)["settings"]["grids"])}
@@ -77,10 +77,15 @@ def _draw_grid(ax: Axes, effects: pd.DataFrame) -> None:
 def caption(tables: Tables) -> str:
     """Say what is compared, and what share of the effect the first-order term takes and brings."""
     effects, settings = _effects(tables), tables.json(TABLE)["settings"]
+    rows = pd.DataFrame(tables.json(TABLE)["rows"])
+
+    def share(grid: str, memory: str) -> str:
+        return f"{shares_of_effect(rows, grid, memory).mean():.0%}".replace("-", "−")
+
     shares = "; ".join(
-        f"{grid}: {_share(of, 'cancelled_first_order')} taken away, "
-        f"{_share(of, 'law_first_order')} brought"
-        for grid, of in effects.groupby("grid", sort=False)
+        f"{grid}: {share(grid, 'cancelled_first_order')} taken away, "
+        f"{share(grid, 'law_first_order')} brought"
+        for grid in effects["grid"].unique()
     )
     return (
         "Memory's effect is the log₁₀ norm with the optimizer's memory less that without any, over "
@@ -88,14 +93,8 @@ def caption(tables: Tables) -> str:
         f"seed and a pair of decays, {effects['seed'].nunique()} seeds. Full: the same with only "
         "what a law predicts for memory; on the line it brings the whole effect. Open: the "
         "optimizer's steps less what the law predicts; at zero it takes the whole effect away. "
-        f"With the first-order term, all points together: {shares}."
+        f"With the first-order term, the mean over seeds: {shares}."
     )
-
-
-def _share(effects: pd.DataFrame, kind: str) -> str:
-    effect, with_term = effects["optimizer"], effects[kind]
-    explained = effect - with_term if kind.startswith("cancelled") else with_term
-    return f"{float((explained * effect).sum() / (effect**2).sum()):.0%}".replace("-", "−")
 
 
 def alt(tables: Tables) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from adambias.analysis.claims.networks import number
 from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.figures import flows, style, words
 
@@ -58,7 +59,7 @@ def draw(tables: Tables) -> Figure:
 def _rows(tables: Tables) -> pd.DataFrame:
     """Return the settings, with each law's error and the number that tells its reach."""
     rows = pd.DataFrame(tables.json(TABLE)["rows"])
-    numbers = {f"{law}_number": rows["r"] * (1 if law == "moment" else rows["age"]) for law in LAWS}
+    numbers = {f"{law}_number": number(rows, law) for law in LAWS}
     leading = rows["leading_order_distance"]
     errors = {f"{law}_error": rows[f"{law}_distance"] / leading for law in LAWS}
     return rows.assign(**numbers, **errors)

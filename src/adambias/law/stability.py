@@ -33,7 +33,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from adambias.core.errors import ConfigError
-from adambias.law.rules import UpdateRule, identity, require_rule
+from adambias.law.rules import UpdateRule, require_rule
 
 _ANGLES = 2001
 """Places on the upper half of the unit circle between which a crossing is looked for."""
@@ -56,8 +56,8 @@ def linear_weights(
     Returns
     -------
     weights : Tensor, shape (L, p)
-        w_l, one row for each moment of the gradient itself, in the rule's order; the rows add up
-        to one.
+        w_l, one row for each moment that is linear in the gradient, in the rule's order; the rows
+        add up to one.
     inverse : Tensor, shape (p,)
         D^(-1), by which a step multiplies the average gradient: 1/(sqrt(nu) + epsilon) for Adam.
 
@@ -66,11 +66,12 @@ def linear_weights(
     ConfigError
         If no moment of the rule is linear in the gradient.
     """
-    linear = _linear_moments(rule)
+    gains = _gains(rule)
     with torch.enable_grad():
-        inputs = [each.detach().requires_grad_(i in linear) for i, each in enumerate(estimates)]
+        inputs = [each.detach().requires_grad_(i in gains) for i, each in enumerate(estimates)]
         total = rule.combine(*inputs, theta.detach()).sum()
-        slopes = torch.stack(torch.autograd.grad(total, [inputs[i] for i in linear]))
+        found = torch.autograd.grad(total, [inputs[i] for i in gains], materialize_grads=True)
+    slopes = torch.stack([gain * each for gain, each in zip(gains.values(), found, strict=True)])
     inverse = slopes.sum(0)
     return slopes / inverse, inverse
 
@@ -99,7 +100,7 @@ def stability_threshold(rule: UpdateRule) -> float:
         raise ConfigError("decay", "a tensor", "must be a number for a threshold of stability")
     one = torch.ones(1, dtype=torch.float64)
     weights, _ = linear_weights(rule, [one for _ in rule.moments], one)
-    decays = np.array([float(rule.decays[i]) for i in _linear_moments(rule)])
+    decays = np.array([float(rule.decays[i]) for i in _gains(rule)])
     return _smallest(weights[:, 0].numpy(), decays)
 
 
@@ -116,7 +117,7 @@ def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
     one = torch.ones(1, dtype=torch.float64)
     weights, _ = linear_weights(rule, [one for _ in rule.moments], one)
     shares = weights[:, 0].numpy()
-    decays = np.array([float(rule.decays[i]) for i in _linear_moments(rule)])
+    decays = np.array([float(rule.decays[i]) for i in _gains(rule)])
     # State: theta, then the moments in units of the curvature.
     size = 1 + len(decays)
     step = np.zeros((size, size))
@@ -127,12 +128,16 @@ def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
     return np.asarray(np.linalg.eigvals(step), dtype=np.complex128)
 
 
-def _linear_moments(rule: UpdateRule) -> list[int]:
-    linear = [i for i, moment in enumerate(rule.moments) if moment.phi is identity]
-    if not linear:
-        allowed = "must hold a moment of the gradient itself for linear stability"
+def _gains(rule: UpdateRule) -> dict[int, float]:
+    """Return the moments that are linear in the gradient, by index, each with its factor."""
+    # By value, not by name: a rule of one's own writes its identity as it likes.
+    points = torch.tensor([-3.0, -0.7, 0.2, 1.0, 5.0], dtype=torch.float64)
+    ratios = {i: moment.phi(points) / points for i, moment in enumerate(rule.moments)}
+    gains = {i: float(r[0]) for i, r in ratios.items() if torch.allclose(r, r[0], rtol=1e-12)}
+    if not any(gains.values()):
+        allowed = "must hold a moment that is linear in the gradient for linear stability"
         raise ConfigError("moments", rule.name, allowed)
-    return linear
+    return gains
 
 
 def _smallest(weights: NDArray[np.float64], decays: NDArray[np.float64]) -> float:

@@ -124,13 +124,14 @@ def change_in_a_step(rule: UpdateRule, loss: Loss, theta: Tensor, h: float) -> f
     rule, loss, h
         As in :func:`adambias.modified_flow`.
     theta : Tensor, shape (p,)
-        Where; infinite where the leading-order flow has left the finite numbers.
+        Where; r is infinite where that is not finite, or the gradient or its change is not.
     """
     if not bool(torch.isfinite(theta).all()):
         return math.inf
     g, product = slope(loss, theta)
     change = product(leading_order_flow(rule, loss)(theta)).abs().sum(dtype=torch.float64)
-    return float(h * change / g.abs().sum(dtype=torch.float64))
+    share = float(h * change / g.abs().sum(dtype=torch.float64))
+    return share if math.isfinite(share) else math.inf
 
 
 def _log10_norm(loss: Loss, theta: Tensor, epsilon: float) -> float:

@@ -18,8 +18,8 @@ from adambias.training.optimizer import RuleOptimizer
 
 WINDOWS = (2, 4, 8, 16)
 """Numbers of last iterates whose mean :func:`smooth_norms` looks at."""
-SMOOTH_EVERY = 10
-"""Epochs between two of its measurements."""
+EVERY = 10
+"""Epochs between two measurements of what costs passes of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +117,14 @@ def _mean_of_last(snapshot: Snapshot, k: int) -> Tensor | None:
     """Add theta to the sums that it belongs to; return the mean of the last k if it is due now."""
     epoch = snapshot.epoch
     # A sum for each measurement to come whose window has begun: windows may overlap.
-    first = SMOOTH_EVERY * math.ceil(epoch / SMOOTH_EVERY)
-    for due in range(first, epoch + k, SMOOTH_EVERY):
+    first = EVERY * math.ceil(epoch / EVERY)
+    for due in range(first, epoch + k, EVERY):
         if due >= k - 1:
             name = f"smooth_norms/{k}/{due}"
             before = snapshot.kept.get(name)
             theta = snapshot.theta
             snapshot.kept[name] = theta.clone() if before is None else before.add_(theta)
-    if epoch % SMOOTH_EVERY or epoch < k - 1:
+    if epoch % EVERY or epoch < k - 1:
         return None
     return snapshot.kept.pop(f"smooth_norms/{k}/{epoch}") / k
 

@@ -32,10 +32,8 @@ from torch import Tensor
 from adambias.config.measures import Measure
 from adambias.config.trial import Trial
 from adambias.law.stability import linear_weights, stability_threshold
-from adambias.training.measures import Snapshot
+from adambias.training.measures import EVERY, Snapshot
 
-EVERY = 10
-"""Epochs between two measurements."""
 TOLERANCE = 1e-2
 """Length of the residual, over the eigenvalue, at which a solver is content."""
 REFINEMENTS = 2
@@ -99,10 +97,13 @@ def largest_eigenpair(
     """
     counted = _Counted(product)
     if before:
-        found = _refined(counted, start, tolerance * abs(before))
-        if found.residual < max(LOST, tolerance):
+        try:
+            found = _refined(counted, start, tolerance * abs(before))
+        except (ValueError, np.linalg.LinAlgError):  # its vectors have become dependent
+            found = None
+        if found and found.residual < max(LOST, tolerance):
             return found
-        start = found.vector
+        start = found.vector if found else start
     operator = LinearOperator((len(start), len(start)), matvec=counted, dtype=np.float64)
     _, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance)
     vector = vectors[:, 0]
@@ -219,7 +220,8 @@ def _largest(snapshot: Snapshot, name: str, scale: Tensor | None) -> tuple[float
             # With some of the gradient: it has the direction in which an oscillation begins, which
             # an eigenvector that another one has overtaken may lack.
             grad = snapshot.grad.double() if scale is None else scale * snapshot.grad.double()
-            start = kept[name].double() + MIXED * grad / grad.norm()
+            length = grad.norm().clamp_min(torch.finfo(torch.float64).tiny)
+            start = kept[name].double() + MIXED * grad / length
             start, before = start.cpu(), float(kept[f"{name}/value"])
         else:
             generator = torch.Generator().manual_seed(snapshot.trial.seed)

@@ -168,7 +168,7 @@ class Training(Iterator[EpochRecord]):
             self._optimizer.state[theta] = restored
         self._generator.set_state(state["generator"])
         # Checkpoints of before have none: their measures keep nothing.
-        self._kept = {name: value.to(theta) for name, value in state.get("kept", {}).items()}
+        self._kept = {name: value.to(theta.device) for name, value in state.get("kept", {}).items()}
         self._high_epochs = state["high_epochs"]
         self.records = self._records(state)
         self.status = state["status"]

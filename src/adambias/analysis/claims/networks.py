@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +28,7 @@ def reach(findings: Findings, claim: ClaimSpec) -> Reading:
     not finite has no sign and makes the slope infinite.
     """
     law, rule = claim.of, findings.settings.verdict
-    rows = within(findings.reach or {}, law)
+    rows = within(findings.reach or {}, law).dropna(subset="memory")
     measured = rows["memory"].to_numpy(dtype=float)
     predicted = rows[f"{law}_memory"].fillna(math.inf).to_numpy(dtype=float)
     counted = np.abs(measured) >= rule.norm_effect
@@ -46,7 +45,7 @@ def reach(findings: Findings, claim: ClaimSpec) -> Reading:
         interval=f"range of predicted over measured where that is at least {rule.norm_effect:g}",
         of="settings",
         claimed="slope 1",
-        found=f"slope {slope:.2f}" if math.isfinite(slope) else "no data",
+        found="no data" if math.isnan(slope) else f"slope {slope:.2f}",
         verdict=verdict,
         reason=reason,
     )
@@ -56,9 +55,14 @@ def within(content: Mapping[str, Any], law: str) -> pd.DataFrame:
     """Return the rows of ``reach.json`` that lie within a law's reach."""
     columns = ["r", "age", "memory", f"{law}_memory"]
     rows = pd.DataFrame(content.get("rows", []), columns=columns)
-    number = rows["r"] if law == "moment" else rows["r"] * rows["age"]
     least = content["settings"]["within"][law] if len(rows) else 0.0
-    return rows[number.fillna(math.inf) < least]
+    return rows[number(rows, law) < least]
+
+
+def number(rows: pd.DataFrame, law: str) -> pd.Series:
+    """Return the number that tells a law's reach: of a step, or over the memory."""
+    found = rows["r"] if law == "moment" else rows["r"] * rows["age"]
+    return found.fillna(math.inf)
 
 
 def _by_slope(slope: float, wrong: int, counted: int, tolerance: float) -> tuple[VerdictWord, str]:
@@ -98,7 +102,7 @@ def _share(findings: Findings, claim: ClaimSpec, memory: str) -> Reading:
     estimate = mean_over_seeds(shares, findings.settings.level)
     verdict, reason = _by_share(estimate, findings.settings.verdict)
     return Reading(
-        estimate=dataclasses.replace(estimate, used=len(rows)),
+        estimate=estimate,
         statistic=claim.about.measures,
         interval=f"{findings.settings.level:.0%} of Student's t over seeds",
         claimed="all of it",
@@ -124,9 +128,7 @@ def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
     memory : str
         ``cancelled_...`` for the share taken away, ``law_...`` for the share brought.
     """
-    table = rows[rows["grid"] == grid].pivot(
-        index=["seed", "beta1", "beta2"], columns="memory", values="log10_excess"
-    )
+    table = by_memory(rows[rows["grid"] == grid])
     if table.empty:
         return pd.Series(dtype=float)
     effect = table["optimizer"] - table["forgotten"]
@@ -136,6 +138,13 @@ def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
     products = (explained * effect).groupby("seed").agg(lambda of: of.sum(skipna=False))
     shares: pd.Series = products / (effect**2).groupby("seed").sum()
     return shares
+
+
+def by_memory(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the log10 norms of ``cause.json``, a row a setting, a column a memory."""
+    results = ("log10_excess", "log10_loss", "test_accuracy")
+    fields = [name for name in rows.columns if name not in (*results, "memory")]
+    return rows.pivot(index=fields, columns="memory", values="log10_excess")
 
 
 def _by_share(estimate: Estimate, rule: Verdict) -> tuple[VerdictWord, str]:

@@ -16,7 +16,7 @@ _LAWS = {
 _PLACES = {
     "cause_inside": "well within its reach",
     "cause_edge": "at the edge of it",
-    "cause_outside": "at the settings of the sweeps",
+    "cause_outside": "on the network of the sweeps, at their h and ε",
 }
 
 
