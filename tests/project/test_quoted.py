@@ -33,6 +33,7 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("figures", "c
 METRICS = {
     "laptop": ROOT / "results" / "metrics.json",
     "cifar10": ROOT / "results" / "cifar10" / "tables" / "metrics.json",
+    "cifar10_range": ROOT / "results" / "cifar10_range" / "tables" / "metrics.json",
 }
 QUOTE = re.compile(r"(<!--(\w+) ([\w.]+)(?: (\w[\w ]*))?-->)(.*?)(<!---->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- readings (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

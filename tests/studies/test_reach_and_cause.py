@@ -65,7 +65,9 @@ def test_a_row_is_what_following_shows(few_digits):
 def test_where_the_gradient_hardly_changes_every_law_predicts_memorys_effect(few_digits, tmp_path):
     found = reach.run(settings(), {"digits": few_digits}, tmp_path)
     for row in found["rows"]:
-        assert row["r"] * row["age"] < 0.1
+        assert row["moment_number"] == row["r"]
+        assert row["modified_number"] == row["resummed_number"] == row["r"] * row["age"]
+        assert row["modified_number"] < 0.1
         for law in LAWS:
             assert row[f"{law}_memory"] == pytest.approx(row["memory"], rel=0.1)
         assert row["first_order_cosine"] > 0.99
@@ -136,10 +138,13 @@ def test_a_row_is_the_late_part_of_the_training(caused, few_digits):
 
 
 def test_within_reach_the_term_is_the_cause(caused):
-    table = pd.DataFrame(caused["rows"]).pivot(
-        index=["seed", "beta1"], columns="memory", values="log10_excess"
-    )
-    effect = table.sub(table["forgotten"], axis=0)
+    table = pd.DataFrame(caused["rows"])
+    effect = table.pivot(index=["seed", "beta1"], columns="memory", values="effect")
+    norm = table.pivot(index=["seed", "beta1"], columns="memory", values="log10_excess")
+    pd.testing.assert_frame_equal(effect, norm.sub(norm["forgotten"], axis=0))
+    whole = table.groupby(["seed", "beta1"])["memory_effect"].agg(["min", "max"])
+    assert (whole["min"] == whole["max"]).all()
+    assert whole["max"].tolist() == effect["optimizer"].tolist()
     strong = effect["optimizer"].abs() > 1e-6
     assert strong.any()
     for law in ("first_order", "resummed"):

@@ -77,7 +77,7 @@ FIGURES: dict[str, FigureSpec] = {
     "paths": _built_in("paths", *_LAW),
     "netflow": _built_in("netflow", "netflow.json"),
     "reach": _built_in("reach", "reach.json"),
-    "cause": _built_in("cause", "cause.json"),
+    "cause": _built_in("cause", "cause.json", "claims.json"),
 }
 """Every built-in figure by its name, in the order of the report."""
 

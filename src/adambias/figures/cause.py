@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adambias.analysis.claims.networks import by_memory, shares_of_effect
 from adambias.figures import style, words
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def draw(tables: Tables) -> Figure:
     """Draw what is left of the effect, and what is brought, over the effect, a panel per grid."""
-    effects = _effects(tables)
-    grids = list(dict.fromkeys(effects["grid"]))
+    rows = _rows(tables)
+    grids = list(rows["grid"].unique())
     figure, axes = style.panels(len(grids), aspect=1.1 if not style.is_narrow() else 0.8)
     for ax, grid in zip(axes, grids, strict=True):
-        _draw_grid(ax, effects[effects["grid"] == grid])
+        _draw_grid(ax, rows[rows["grid"] == grid])
     axes[0].set_ylabel("effect with the term")
     handles = [
         Line2D([], [], linestyle="none", label=name, **look) for name, look in KINDS.values()
@@ -50,25 +49,22 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-def _effects(tables: Tables) -> pd.DataFrame:
-    """Return each kind's change of the log10 norm against the training without memory."""
+def _rows(tables: Tables) -> pd.DataFrame:
+    """Return the trainings with a law's term, put in or taken away."""
     rows = pd.DataFrame(tables.json(TABLE)["rows"])
-    table = by_memory(rows)
-    effects = table.sub(table["forgotten"], axis=0).reset_index()
-    # In the order of the settings, which the pivot has lost.
-    order = {grid: place for place, grid in enumerate(tables.json(TABLE)["settings"]["grids"])}
-    return effects.sort_values("grid", key=lambda grids: grids.map(order), kind="stable")
+    return rows[rows["memory"].isin(KINDS)].astype({"effect": float, "memory_effect": float})
 
 
-def _draw_grid(ax: Axes, effects: pd.DataFrame) -> None:
-    most = 1.15 * effects[["optimizer", *KINDS]].abs().to_numpy().max()
-    widest = 1.15 * effects["optimizer"].abs().to_numpy().max()
+def _draw_grid(ax: Axes, rows: pd.DataFrame) -> None:
+    widest = 1.15 * rows["memory_effect"].abs().max()
+    most = max(1.15 * rows["effect"].abs().max(), widest)
     ax.plot((-widest, widest), (-widest, widest), color=style.FAINT, linewidth=0.8)
     ax.axhline(0, color=style.FAINT, linewidth=0.8)
     for kind, (_, look) in KINDS.items():
-        ax.plot(effects["optimizer"], effects[kind], linestyle="none", **look)
+        of = rows[rows["memory"] == kind]
+        ax.plot(of["memory_effect"], of["effect"], linestyle="none", **look)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    first = effects.iloc[0]
+    first = rows.iloc[0]
     network = words.network(first["activation"], first["norm"])
     ax.set(xlim=(-widest, widest), ylim=(-most, most), xlabel="memory's effect on log₁₀ norm")
     ax.set_title(f"{first['grid']}: {network}\nh {first['h']:g}, ε {first['epsilon']:g}")
@@ -76,41 +72,42 @@ def _draw_grid(ax: Axes, effects: pd.DataFrame) -> None:
 
 def caption(tables: Tables) -> str:
     """Say what is compared, and what share of the effect the first-order term takes and brings."""
-    effects, settings = _effects(tables), tables.json(TABLE)["settings"]
-    rows = pd.DataFrame(tables.json(TABLE)["rows"])
-
-    def share(grid: str, memory: str) -> str:
-        return f"{shares_of_effect(rows, grid, memory).mean():.0%}".replace("-", "−")
-
+    rows, settings = _rows(tables), tables.json(TABLE)["settings"]
+    claims = {claim["key"]: claim for claim in tables.json("claims.json")}
     shares = "; ".join(
-        f"{grid}: {share(grid, 'cancelled_first_order')} taken away, "
-        f"{share(grid, 'law_first_order')} brought"
-        for grid in effects["grid"].unique()
+        f"{grid}: {_percent(claim['value'])} taken away, "
+        f"{_percent(claim['readings']['restored_first_order']['value'])} brought"
+        for grid in rows["grid"].unique()
+        if (claim := claims.get(f"cause_{grid}"))
     )
     return (
         "Memory's effect is the log₁₀ norm with the optimizer's memory less that without any, over "
         f"the last {settings['late_fraction']:.0%} of {settings['steps']} steps; each point is a "
-        f"seed and a pair of decays, {effects['seed'].nunique()} seeds. Full: the same with only "
+        f"seed and a pair of decays, {rows['seed'].nunique()} seeds. Full: the same with only "
         "what a law predicts for memory; on the line it brings the whole effect. Open: the "
         "optimizer's steps less what the law predicts; at zero it takes the whole effect away. "
-        f"With the first-order term, the mean over seeds: {shares}."
+        f"With the first-order term, the mean over seeds: {shares or 'not judged'}."
     )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}".replace("-", "−")
 
 
 def alt(tables: Tables) -> str:
     """Say in words what the panels show."""
-    effects = _effects(tables)
+    rows = _rows(tables)
+    cancelled = rows[rows["memory"] == "cancelled_first_order"]
     said = "; ".join(
-        f"{grid}: effects from {of['optimizer'].min():.2g} to {of['optimizer'].max():.2g}, without "
-        f"the term from {of['cancelled_first_order'].min():.2g} to "
-        f"{of['cancelled_first_order'].max():.2g}"
-        for grid, of in effects.groupby("grid", sort=False)
+        f"{grid}: effects from {of['memory_effect'].min():.2g} to {of['memory_effect'].max():.2g}, "
+        f"without the term from {of['effect'].min():.2g} to {of['effect'].max():.2g}"
+        for grid, of in cancelled.groupby("grid", sort=False)
     )
     return f"Effect with a law's term over memory's effect, powers of ten. {said}."
 
 
 def settings(tables: Tables) -> dict[str, str]:
     """Return the settings behind the figure."""
-    effects = _effects(tables)
+    rows = _rows(tables)
     names = ("activation", "norm", "h", "epsilon", "beta1", "beta2", "seed")
-    return {name: ", ".join(map(str, sorted(effects[name].unique()))) for name in names}
+    return {name: ", ".join(map(str, sorted(rows[name].unique()))) for name in names}

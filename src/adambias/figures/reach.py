@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from adambias.analysis.claims.networks import number
 from adambias.core.flows import FLOW_NAMES, LAWS
 from adambias.figures import flows, style, words
 
@@ -57,12 +56,11 @@ def draw(tables: Tables) -> Figure:
 
 
 def _rows(tables: Tables) -> pd.DataFrame:
-    """Return the settings, with each law's error and the number that tells its reach."""
+    """Return the settings, with each law's error over that of the leading-order flow."""
     rows = pd.DataFrame(tables.json(TABLE)["rows"])
-    numbers = {f"{law}_number": number(rows, law) for law in LAWS}
     leading = rows["leading_order_distance"]
     errors = {f"{law}_error": rows[f"{law}_distance"] / leading for law in LAWS}
-    return rows.assign(**numbers, **errors)
+    return rows.assign(**errors)
 
 
 def _look(activation: str, norm: str) -> dict[str, Any]:

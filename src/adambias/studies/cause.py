@@ -37,7 +37,9 @@ def run(
     data : mapping of Dataset
         The prepared datasets, by name.
     out_dir : path
-        Folder for ``cause.json``: settings, and a row per training, see :func:`train`.
+        Folder for ``cause.json``: settings, and a row per training, see :func:`train`, with its
+        ``effect``, its log10 norm less that of the same training without memory, and the
+        ``memory_effect``, that of the optimizer's memory.
     workers : int
         Processes to train in.
 
@@ -53,9 +55,23 @@ def run(
         for each in (trial.replace(memory=memory) for memory in get_args(Memory))
     }
     rows = [{"grid": grid, **row} for (grid, _), row in run_all(calls, workers).items()]
+    _add_effects(rows)
     found = {"settings": dataclasses.asdict(settings), "rows": rows}
     write_results(found, Path(out_dir) / "cause.json", digits=NETWORK_DIGITS)
     return found
+
+
+def _add_effects(rows: list[dict[str, Any]]) -> None:
+    """Compare each training with the one that has no memory, and with the optimizer's."""
+    settings = ("grid", *FIELDS)
+    norms = {
+        (*(row[name] for name in settings), row["memory"]): row["log10_excess"] for row in rows
+    }
+    for row in rows:
+        same = tuple(row[name] for name in settings)
+        without = norms[*same, "forgotten"]
+        row["effect"] = row["log10_excess"] - without
+        row["memory_effect"] = norms[*same, "optimizer"] - without
 
 
 def train(trial: Trial, data: Dataset, late_fraction: float) -> dict[str, Any]:

@@ -87,8 +87,10 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
     -------
     dict
         :data:`FIELDS` of the trial; ``r``, the change of the gradient in one step; ``age``, the
-        mean age of the longest memory in the last step. At the end ``memory``, the optimizer's
-        log10 norm less the leading-order flow's, and ``<law>_memory``, what the law has for it;
+        mean age of the longest memory in the last step; ``<law>_number``, which tells whether the
+        law reaches: r for the moment flow, r times the age for the others. At the end ``memory``,
+        the optimizer's log10 norm less the leading-order flow's, and ``<law>_memory``, what the
+        law has for it;
         ``<flow>_distance`` from the optimizer, which has gone ``travelled``. Of the last step
         ``<memory>_cosine`` and ``<memory>_length``, of what the law predicts that memory adds to
         it, against what it did. NaN where a path diverged.
@@ -106,6 +108,8 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
             change_in_a_step(rule, loss, leading[n], trial.h) for n in (0, steps // 2, steps)
         )
         row["age"] = max(float(mean_age(decay, steps - 1)) for decay in rule.decays)
+        over_memory = row["r"] * row["age"]
+        row |= {f"{law}_number": row["r"] if law == "moment" else over_memory for law in LAWS}
         row["memory"] = logs[RULE] - logs["leading_order"]
         row |= {f"{law}_memory": logs[law] - logs["leading_order"] for law in LAWS}
         row |= {f"{kind}_distance": _distance(ends[kind], ends[RULE]) for kind in FLOW_NAMES}

@@ -26,7 +26,8 @@ def judged(reach=None, cause=None):
 def reach(predict=lambda effect: effect, r=0.01, age=5.0, effects=EFFECTS):
     rows = [
         {
-            **{"r": r, "age": age, "memory": effect},
+            **{"modified_number": r * age, "resummed_number": r * age, "moment_number": r},
+            "memory": effect,
             **{f"{law}_memory": predict(effect) for law in ("modified", "resummed", "moment")},
         }
         for effect in effects
@@ -103,7 +104,7 @@ def cause(left=0.0, brought=1.0, seeds=(10, 11, 12), grid="inside"):
             rows += [
                 {
                     **{"grid": grid, "seed": seed, "beta1": beta1, "beta2": 0.9},
-                    **{"memory": memory, "log10_excess": 2.0 + value},
+                    **{"memory": memory, "effect": value, "memory_effect": effect},
                 }
                 for memory, value in values.items()
             ]
@@ -134,7 +135,7 @@ def test_too_few_seeds_are_inconclusive():
 def test_a_seed_with_a_training_that_diverged_has_no_share():
     content = cause()
     row = next(row for row in content["rows"] if row["memory"] == "cancelled_first_order")
-    row["log10_excess"] = None
+    row["effect"] = None
     shares = shares_of_effect(pd.DataFrame(content["rows"]), "inside", "cancelled_first_order")
     assert math.isnan(shares[10])
     assert shares[11] == pytest.approx(1)

@@ -53,16 +53,10 @@ def reach(findings: Findings, claim: ClaimSpec) -> Reading:
 
 def within(content: Mapping[str, Any], law: str) -> pd.DataFrame:
     """Return the rows of ``reach.json`` that lie within a law's reach."""
-    columns = ["r", "age", "memory", f"{law}_memory"]
+    columns = [f"{law}_number", "memory", f"{law}_memory"]
     rows = pd.DataFrame(content.get("rows", []), columns=columns)
     least = content["settings"]["within"][law] if len(rows) else 0.0
-    return rows[number(rows, law) < least]
-
-
-def number(rows: pd.DataFrame, law: str) -> pd.Series:
-    """Return the number that tells a law's reach: of a step, or over the memory."""
-    found = rows["r"] if law == "moment" else rows["r"] * rows["age"]
-    return found.fillna(math.inf)
+    return rows[rows[f"{law}_number"].fillna(math.inf) < least]
 
 
 def _by_slope(slope: float, wrong: int, counted: int, tolerance: float) -> tuple[VerdictWord, str]:
@@ -115,9 +109,8 @@ def _share(findings: Findings, claim: ClaimSpec, memory: str) -> Reading:
 def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
     """Return by seed which share of memory's effect on the norm a term takes away or brings.
 
-    The effect is the log10 norm with the optimizer's memory less that without any. What is left of
-    it without the term, or is there with the term alone, is compared over the decays of a seed by
-    least squares through the origin.
+    Over the decays of a seed by least squares through the origin: of what is left of the effect
+    without the term, or there with the term alone, on the effect.
 
     Parameters
     ----------
@@ -128,23 +121,18 @@ def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
     memory : str
         ``cancelled_...`` for the share taken away, ``law_...`` for the share brought.
     """
-    table = by_memory(rows[rows["grid"] == grid])
-    if table.empty:
-        return pd.Series(dtype=float)
-    effect = table["optimizer"] - table["forgotten"]
-    left = table[memory] - table["forgotten"]
-    explained = effect - left if memory.startswith("cancelled") else left
-    # Not skipping a missing number: a training that diverged is not one without an effect.
-    products = (explained * effect).groupby("seed").agg(lambda of: of.sum(skipna=False))
-    shares: pd.Series = products / (effect**2).groupby("seed").sum()
+    chosen = rows[(rows["grid"] == grid) & (rows["memory"] == memory)]
+    whole, found = chosen["memory_effect"].astype(float), chosen["effect"].astype(float)
+    explained = whole - found if memory.startswith("cancelled") else found
+    parts = pd.DataFrame({"of": explained * whole, "whole": whole**2, "seed": chosen["seed"]})
+    sums = parts.groupby("seed").agg(_sum_of_all)
+    shares: pd.Series = sums["of"] / sums["whole"]
     return shares
 
 
-def by_memory(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the log10 norms of ``cause.json``, a row a setting, a column a memory."""
-    results = ("log10_excess", "log10_loss", "test_accuracy")
-    fields = [name for name in rows.columns if name not in (*results, "memory")]
-    return rows.pivot(index=fields, columns="memory", values="log10_excess")
+def _sum_of_all(values: pd.Series) -> float:
+    """Sum without skipping a missing number: what diverged is not without an effect."""
+    return float(values.sum(skipna=False))
 
 
 def _by_share(estimate: Estimate, rule: Verdict) -> tuple[VerdictWord, str]:
