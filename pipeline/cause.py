@@ -11,8 +11,7 @@ def main() -> None:
     """Train with the term, without it, and with it taken away."""
     params = load_params()
     settings = params.scale.cause
-    names = settings.datasets.values()
-    data = {name: load_dataset(name, root=params.data_root) for name in names}
+    data = {name: load_dataset(name, root=params.data_root) for name in settings.datasets}
     cause.run(settings, data, "results", workers=cores())
 
 

@@ -11,8 +11,7 @@ def main() -> None:
     """Follow optimizers and their flows over networks and hyperparameters."""
     params = load_params()
     settings = params.scale.reach
-    names = settings.datasets.values()
-    data = {name: load_dataset(name, root=params.data_root) for name in names}
+    data = {name: load_dataset(name, root=params.data_root) for name in settings.datasets}
     reach.run(settings, data, "results", workers=cores())
 
 

@@ -160,6 +160,16 @@ BAD = {
         "network_correction.every = 0: must be >= 1",
         "",
     ),
+    "reach on data that are not prepared": (
+        changed("reach:\n  dataset: digits", "reach:\n  dataset: digit"),
+        "reach.dataset = 'digit': must be one of digits",
+        "(did you mean digits?)",
+    ),
+    "a grid of cause on data that are not prepared": (
+        changed("base: {epsilon: 1e-08, h: 0.001}", "base: {dataset: digit, h: 0.001}"),
+        "cause.grids.outside.base.dataset = 'digit': must be one of digits",
+        "(did you mean digits?)",
+    ),
     "no CPUs": (
         changed("cpus_per_trial: 1", "cpus_per_trial: 0"),
         "resources.cpus_per_trial = 0.0: must be > 0",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -48,11 +46,8 @@ def number(*arguments):
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "own_of_training.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield "own_of_training"
-    sys.modules.pop("own_of_training", None)
+def own(importable) -> str:
+    return importable("own_of_training", OWN)
 
 
 def test_a_measure_is_a_column_at_its_epochs_and_changes_nothing(few_digits, quick, own):

@@ -1,8 +1,6 @@
 """Sharpness against dense Hessians, and the norm of the smooth path against means of iterates."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,11 +34,8 @@ OTHER = {"adamw": {"weight_decay": 0.1}}
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "small_networks.py").write_text(SMALL)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield "small_networks"
-    sys.modules.pop("small_networks", None)
+def small(importable) -> str:
+    return importable("small_networks", SMALL)
 
 
 @pytest.fixture(autouse=True)

@@ -55,19 +55,9 @@ class ShortTrainings(Validated):
                 yield name, trial
 
     @property
-    def datasets(self) -> dict[str, str]:
-        """The datasets that are needed, by the key that names each."""
-        used = {"dataset": self.dataset}
-        for name, grid in self.grids.items():
-            places = {"base": [grid.base], "axes": [], "trials": grid.trials}
-            places["axes"] = [{"dataset": each} for each in grid.axes.get("dataset", ())]
-            used |= {
-                f"grids.{name}.{place}.dataset {entry['dataset']}": entry["dataset"]
-                for place, entries in places.items()
-                for entry in entries
-                if "dataset" in entry
-            }
-        return used
+    def datasets(self) -> set[str]:
+        """The datasets that the trainings are made on."""
+        return {trial.dataset for _, trial in self.trials()}
 
 
 @dataclass(frozen=True, kw_only=True)

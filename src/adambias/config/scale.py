@@ -49,12 +49,12 @@ class Scale(Validated):
             except ConfigError as error:
                 where = "" if error.key.startswith("trial.") else f"grids.{name}."
                 raise error.within(where) from None
-            self._refuse_unprepared_grid(name, grid)
-        for section in ("netflow", "network_correction"):
+            self._refuse_unprepared_grid(f"grids.{name}", grid)
+        for section in ("netflow", "network_correction", "reach", "cause"):
             self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
-        for section in ("reach", "cause"):
-            needed = getattr(self, section).datasets.items()
-            self._refuse_unprepared({f"{section}.{key}": name for key, name in needed})
+        for section, stage in {"reach": self.reach, "cause": self.cause}.items():
+            for name, grid in stage.grids.items():
+                self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
         self._refuse_unknown_grids()
 
     def _refuse_unknown_grids(self) -> None:
@@ -66,13 +66,13 @@ class Scale(Validated):
                 if grid not in self.grids:
                     raise ConfigError(f"{where}.grids", grid, choose_from(self.grids, grid))
 
-    def _refuse_unprepared_grid(self, name: str, grid: Grid) -> None:
-        used = {"trial": self.trial, f"grids.{name}.base": grid.base}
-        used |= {f"grids.{name}.trials[{i}]": entry for i, entry in enumerate(grid.trials)}
+    def _refuse_unprepared_grid(self, where: str, grid: Grid) -> None:
+        used = {"trial": self.trial, f"{where}.base": grid.base}
+        used |= {f"{where}.trials[{i}]": entry for i, entry in enumerate(grid.trials)}
         wanted = {f"{where}.dataset": v["dataset"] for where, v in used.items() if "dataset" in v}
         self._refuse_unprepared(wanted)
         for dataset in grid.axes.get("dataset", ()):
-            self._refuse_unprepared({f"grids.{name}.axes.dataset": dataset})
+            self._refuse_unprepared({f"{where}.axes.dataset": dataset})
 
     def _refuse_unprepared(self, wanted: Mapping[str, str]) -> None:
         for key, dataset in wanted.items():

@@ -28,7 +28,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
@@ -98,10 +98,7 @@ def stability_threshold(rule: UpdateRule) -> float:
     require_rule(rule)
     if any(isinstance(decay, Tensor) for decay in rule.decays):
         raise ConfigError("decay", "a tensor", "must be a number for a threshold of stability")
-    one = torch.ones(1, dtype=torch.float64)
-    weights, _ = linear_weights(rule, [one for _ in rule.moments], one)
-    decays = np.array([float(rule.decays[i]) for i in _gains(rule)])
-    return _smallest(weights[:, 0].numpy(), decays)
+    return _smallest(*_shares(rule))
 
 
 def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
@@ -114,10 +111,7 @@ def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
     mu : float
         h times preconditioned curvature.
     """
-    one = torch.ones(1, dtype=torch.float64)
-    weights, _ = linear_weights(rule, [one for _ in rule.moments], one)
-    shares = weights[:, 0].numpy()
-    decays = np.array([float(rule.decays[i]) for i in _gains(rule)])
+    shares, decays = _shares(rule)
     # State: theta, then the moments in units of the curvature.
     size = 1 + len(decays)
     step = np.zeros((size, size))
@@ -126,6 +120,13 @@ def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:
     step[0, 0] = 1 - mu * shares @ (1 - decays)
     step[0, 1:] = -mu * shares * decays
     return np.asarray(np.linalg.eigvals(step), dtype=np.complex128)
+
+
+def _shares(rule: UpdateRule) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weights w_l of the linear moments, and their decays."""
+    one = torch.ones(1, dtype=torch.float64)
+    weights, _ = linear_weights(rule, [one for _ in rule.moments], one)
+    return weights[:, 0].numpy(), np.array([float(rule.decays[i]) for i in _gains(rule)])
 
 
 def _gains(rule: UpdateRule) -> dict[int, float]:
@@ -143,17 +144,18 @@ def _gains(rule: UpdateRule) -> dict[int, float]:
 def _smallest(weights: NDArray[np.float64], decays: NDArray[np.float64]) -> float:
     """Return the smallest mu > 0 that puts a multiplier on the unit circle."""
 
-    def mu(angle: float) -> complex:
-        z = np.exp(1j * angle)
-        return complex((1 - z) / (weights * (1 - decays) * z / (z - decays)).sum())
+    def mu(angle: ArrayLike) -> NDArray[np.complex128]:
+        z = np.exp(1j * np.asarray(angle))[..., None]
+        terms = weights * (1 - decays) * z / (z - decays)
+        return np.asarray((1 - z[..., 0]) / terms.sum(-1))
 
     # A multiplier of 1 belongs to mu = 0, so the angle 0 is left out. At pi all is real.
     angles = np.linspace(0, np.pi, _ANGLES)[1:]
-    imaginary = [mu(angle).imag for angle in angles[:-1]]
+    imaginary = mu(angles[:-1]).imag
     crossings = [
         brentq(lambda angle: mu(angle).imag, one, other)
         for (one, other), (a, b) in zip(pairwise(angles[:-1]), pairwise(imaginary), strict=True)
         if a * b < 0
     ]
-    found = [mu(angle).real for angle in (*crossings, np.pi)]
-    return min((value for value in found if value > 0), default=np.inf)
+    found = mu([*crossings, np.pi]).real
+    return float(found[found > 0].min(initial=np.inf))
