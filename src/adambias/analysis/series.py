@@ -8,7 +8,7 @@ from adambias.analysis.trends import band
 from adambias.config import naming
 from adambias.config.figures import QUANTITIES
 
-_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every", "measures")
+_NO_SERIES = ("seed", "epochs", "eval_every", "correction_every", "measures", "measure_every")
 
 
 def oscillating(trials: pd.DataFrame, grid: str) -> pd.DataFrame:

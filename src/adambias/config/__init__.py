@@ -8,7 +8,7 @@ from adambias.config.datasets import DatasetSpec, Prepare
 from adambias.config.figures import Figures, FigureSpec
 from adambias.config.files import ScaleFiles, scale_names
 from adambias.config.grid import Grid
-from adambias.config.networks import Cause, Reach
+from adambias.config.networks import Cause, Reach, Stability
 from adambias.config.resources import Resources
 from adambias.config.scale import Params, Scale, load_params
 from adambias.config.studies import (
@@ -59,6 +59,7 @@ __all__ = [
     "Resources",
     "Scale",
     "ScaleFiles",
+    "Stability",
     "Table1",
     "Trial",
     "Verdict",

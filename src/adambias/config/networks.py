@@ -1,13 +1,13 @@
-"""What the stages ``reach`` and ``cause`` compute: the laws on networks, and what memory causes."""
+"""What the stages ``reach``, ``cause`` and ``stability`` compute: short trainings of networks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from adambias.config.grid import Grid
-from adambias.config.trial import Trial
+from adambias.config.trial import EDGE, Trial
 from adambias.core.errors import ABSENT, ConfigError, choose_from
 from adambias.core.flows import LAWS
 from adambias.core.validation import AtLeastOne, NotEmpty, Positive, Range, Validated
@@ -27,12 +27,15 @@ class ShortTrainings(Validated):
         Steps of each training.
     grids : dict of Grid
         The trainings, by name.
+    base : dict
+        Fields that all of them share.
     """
 
     dataset: str
     images: Annotated[int, AtLeastOne]
     steps: Annotated[int, Range(at_least=2)]
     grids: Annotated[dict[str, Grid], NotEmpty]
+    base: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +49,7 @@ class ShortTrainings(Validated):
     def _fixed(self) -> dict[str, Any]:
         # A record is made before its step, so that the last step's result takes one more.
         epochs = self.steps + 1
-        return {"dataset": self.dataset, "epochs": epochs, "eval_every": epochs}
+        return {**self.base, "dataset": self.dataset, "epochs": epochs, "eval_every": epochs}
 
     def trials(self) -> Iterator[tuple[str, Trial]]:
         """Yield every training with its grid's name."""
@@ -105,3 +108,20 @@ class Cause(ShortTrainings):
                 if "memory" in place:
                     allowed = "leave it out: every training is made with every memory"
                     raise ConfigError(f"grids.{name}.memory", place["memory"], allowed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability(ShortTrainings):
+    """Settings of the stage ``stability``: curvature over the threshold of stability.
+
+    Parameters
+    ----------
+    every : int
+        Steps between two measurements of the curvature.
+    """
+
+    every: Annotated[int, AtLeastOne]
+
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        return super()._fixed | {"measures": [EDGE], "measure_every": self.every}

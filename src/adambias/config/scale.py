@@ -13,7 +13,7 @@ from adambias.config.datasets import Prepare
 from adambias.config.figures import Figures
 from adambias.config.files import ScaleFiles, read_yaml, scale_names
 from adambias.config.grid import Grid
-from adambias.config.networks import Cause, Reach
+from adambias.config.networks import Cause, Reach, Stability
 from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS
@@ -31,6 +31,7 @@ class Scale(Validated):
     network_correction: NetworkCorrection
     reach: Reach
     cause: Cause
+    stability: Stability
     trial: dict[str, Any] = field(default_factory=dict)
     grids: Annotated[dict[str, Grid], NotEmpty]
     resources: Resources = field(default_factory=Resources)
@@ -50,9 +51,10 @@ class Scale(Validated):
                 where = "" if error.key.startswith("trial.") else f"grids.{name}."
                 raise error.within(where) from None
             self._refuse_unprepared_grid(f"grids.{name}", grid)
-        for section in ("netflow", "network_correction", "reach", "cause"):
+        for section in ("netflow", "network_correction", "reach", "cause", "stability"):
             self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
-        for section, stage in {"reach": self.reach, "cause": self.cause}.items():
+        for section in ("reach", "cause", "stability"):
+            stage = getattr(self, section)
             for name, grid in stage.grids.items():
                 self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
         self._refuse_unknown_grids()

@@ -82,6 +82,8 @@ class Trial(Validated):
         step of the present gradient alone; ``law_first_order`` or ``law_resummed``, that step and
         what the law predicts for memory; ``cancelled_first_order`` or ``cancelled_resummed``, the
         optimizer's step less that. All but the first need what ``correction_every`` needs.
+    measure_every : int
+        Epochs between two of those ``measures`` that cost passes of their own.
 
     Notes
     -----
@@ -115,6 +117,7 @@ class Trial(Validated):
     loss: Annotated[str, LOSSES.choice] = later("cross_entropy")
     measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
     memory: Memory = later("optimizer")
+    measure_every: Annotated[int, AtLeastOne] = later(10)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -143,14 +143,14 @@ MODELS = Registry(
         *("resnet8", "resnet14", "resnet20", "resnet32"),
         *("resnet18", "resnet34", "resnet50", "resnet101"),
     )
-    | _all_in("adambias.networks.others", "paper_cnn", "vit_small"),
+    | _all_in("adambias.networks.others", "paper_cnn", "mlp", "vit_small"),
 )
 """Networks: a factory takes a :class:`adambias.networks.style.Style`."""
 
 LOSSES = Registry(
     "loss",
     "a function of outputs and labels",
-    _all_in("adambias.networks.losses", "cross_entropy"),
+    _all_in("adambias.networks.losses", "cross_entropy", "mse"),
 )
 """Losses of trainings: what a factory returns gives the sum over a block's images."""
 
@@ -174,7 +174,7 @@ SOURCES = Registry(
 MEASURES = Registry(
     "measures",
     "a Measure",
-    _all_in("adambias.training.measures", "weight_norm", "smooth_norms")
+    _all_in("adambias.training.measures", "weight_norm", "smooth_norms", "smooth_norm")
     | _all_in("adambias.training.sharpness", "sharpness", "preconditioned_sharpness"),
 )
 """Further columns of an epoch's record; see :mod:`adambias.config.measures`."""

@@ -1,4 +1,4 @@
-"""The paper's small convolutional network, and a small vision transformer."""
+"""The paper's small convolutional network, a multilayer perceptron, and a small transformer."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def paper_cnn(style: Style) -> nn.Module:
     flat = channels * (style.image_size // 8) ** 2
     layers += [nn.Flatten(), nn.Linear(flat, 512), style.activation()]
     return nn.Sequential(*layers, nn.Linear(512, style.num_classes))
+
+
+def mlp(style: Style) -> nn.Module:
+    """Two hidden layers of 32 units on the pixels, without normalisation."""
+    if style.name_of_norm != "none":
+        raise ConfigError("norm", style.name_of_norm, "must be 'none' with model = mlp")
+    inputs, width = style.in_channels * style.image_size**2, 32
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(inputs, width), style.activation()),
+        *(nn.Linear(width, width), style.activation()),
+        nn.Linear(width, style.num_classes),
+    )
 
 
 def vit_small(style: Style) -> nn.Module:

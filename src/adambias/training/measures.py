@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from adambias.training.optimizer import RuleOptimizer
 
 WINDOWS = (2, 4, 8, 16)
 """Numbers of last iterates whose mean :func:`smooth_norms` looks at."""
-EVERY = 10
-"""Epochs between two measurements of what costs passes of its own."""
+SMOOTH = 16
+"""The one that :func:`smooth_norm` looks at, and claims are about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +92,29 @@ def smooth_norms() -> Measure:
 
     An oscillation across a valley averages out there: what is left of the norm is that of the
     smooth path. Columns: ``smooth_loss_k`` and ``smooth_norm_k``, the perturbed one-norm, at the
-    mean of the last k = 2, 4, 8 and 16 iterates, every 10 epochs.
+    mean of the last k = 2, 4, 8 and 16 iterates, every ``measure_every`` epochs.
     """
+    return _of_means(WINDOWS)
+
+
+def smooth_norm() -> Measure:
+    """Return the measure of :func:`smooth_norms` at the mean of the last 16 iterates alone."""
+    return _of_means((SMOOTH,))
+
+
+def _of_means(windows: tuple[int, ...]) -> Measure:
     return Measure(
-        columns=tuple(f"smooth_{what}_{k}" for k in WINDOWS for what in ("loss", "norm")),
-        compute=_smooth_norms,
-        curves=tuple(f"smooth_norm_{k}" for k in WINDOWS),
-        cost="a gradient for each k every 10 epochs, and a sum of weights for each at every epoch",
+        columns=tuple(f"smooth_{what}_{k}" for k in windows for what in ("loss", "norm")),
+        compute=partial(_smooth_norms, windows=windows),
+        curves=tuple(f"smooth_norm_{k}" for k in windows),
+        cost="a gradient for each k every ``measure_every`` epochs, and sums of weights",
     )
 
 
-def _smooth_norms(snapshot: Snapshot) -> Tensor:
-    found = torch.full((2 * len(WINDOWS),), math.nan, dtype=torch.float64)
+def _smooth_norms(snapshot: Snapshot, windows: tuple[int, ...]) -> Tensor:
+    found = torch.full((2 * len(windows),), math.nan, dtype=torch.float64)
     found = found.to(snapshot.grad.device)
-    for i, k in enumerate(WINDOWS):
+    for i, k in enumerate(windows):
         mean = _mean_of_last(snapshot, k)
         if mean is not None:
             fit, grad = snapshot.objective.gradient_at(mean)
@@ -115,16 +125,16 @@ def _smooth_norms(snapshot: Snapshot) -> Tensor:
 
 def _mean_of_last(snapshot: Snapshot, k: int) -> Tensor | None:
     """Add theta to the sums that it belongs to; return the mean of the last k if it is due now."""
-    epoch = snapshot.epoch
+    epoch, every = snapshot.epoch, snapshot.trial.measure_every
     # A sum for each measurement to come whose window has begun: windows may overlap.
-    first = EVERY * math.ceil(epoch / EVERY)
-    for due in range(first, epoch + k, EVERY):
+    first = every * math.ceil(epoch / every)
+    for due in range(first, epoch + k, every):
         if due >= k - 1:
             name = f"smooth_norms/{k}/{due}"
             before = snapshot.kept.get(name)
             theta = snapshot.theta
             snapshot.kept[name] = theta.clone() if before is None else before.add_(theta)
-    if epoch % EVERY or epoch < k - 1:
+    if epoch % every or epoch < k - 1:
         return None
     return snapshot.kept.pop(f"smooth_norms/{k}/{epoch}") / k
 

@@ -17,7 +17,11 @@ from adambias.config import Trial
 from adambias.core.errors import ConfigError
 from adambias.core.registry import LOSSES
 from adambias.data.dataset import Dataset
-from adambias.networks.batchnorm import BlockBatchNorm, PopulationStatistics
+from adambias.networks.batchnorm import (
+    BlockBatchNorm,
+    PopulationStatistics,
+    twice_differentiable,
+)
 from adambias.networks.build import build
 from adambias.training import allocator
 from adambias.training.precision import profile
@@ -241,7 +245,11 @@ class Objective:
         """Yield each block's gradient of the summed loss, with its graph."""
         self.model.train()
         # Of torch's attention kernels only this one has a second derivative.
-        with self._copies_of_buffers(), sdpa_kernel(SDPBackend.MATH):
+        with (
+            self._copies_of_buffers(),
+            twice_differentiable(self.model),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
             for images, labels in self._training_blocks(None):
                 loss, _ = self._loss(images, labels)
                 yield torch.autograd.grad(loss, parameters, create_graph=True)
