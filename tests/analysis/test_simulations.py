@@ -17,13 +17,17 @@ from adambias.analysis.claims.findings import Findings
 from adambias.analysis.claims.judge import judge
 from adambias.analysis.trends import position
 from adambias.config import Analyse
-from adambias.config.claims import CLAIMS
+from adambias.config.claims import CLAIMS, family
 
 SEEDS = range(10, 18)
 DECAYS = {"beta1": [0.8, 0.9, 0.95, 0.98], "beta2": [0.9, 0.97, 0.99, 0.999], "h": [5e-4, 1e-3]}
 SETTINGS = Analyse(test_units={"photos": 2_000})
-ALONE = {key: dataclasses.replace(spec, readings=()) for key, spec in CLAIMS.items() if spec.grids}
-"""The claims on trainings, without the readings that decide nothing."""
+ALONE = {
+    key: dataclasses.replace(spec, readings=())
+    for key, spec in CLAIMS.items()
+    if spec.grids and family(key) == "paper"
+}
+"""The paper's claims on trainings, without the readings that decide nothing."""
 PILOT = {"beta1": (-0.31, 0.07), "beta2": (0.08, 0.03)}
 """Change of the log-norm over a grid in the pilots, and its standard deviation over seeds."""
 

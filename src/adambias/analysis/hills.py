@@ -57,11 +57,10 @@ def find_hill(values: NDArray[np.float64]) -> Hill | None:
     The log of the curve is smoothed first, by a running mean over a twentieth of its length, so
     that single oscillations are no hill. Less than a millionth of the highest value counts as that.
     """
-    curve = np.asarray(values, dtype=float)
-    if curve.size < 3 or not np.isfinite(curve).all() or curve.max() <= 0:
+    smoothed = _smoothed(values)
+    if smoothed is None:
         return None
-    logs, width = np.log10(np.maximum(curve, 1e-6 * curve.max())), smoothing_width(curve.size)
-    curve = np.convolve(logs, np.full(width, 1 / width), mode="valid")
+    logs, curve, width = smoothed
     off = logs[width // 2 : width // 2 + curve.size] - curve
     noise = 1.4826 * float(np.median(np.abs(off))) / width**0.5
     lowest = np.minimum.accumulate(curve)
@@ -75,6 +74,35 @@ def find_hill(values: NDArray[np.float64]) -> Hill | None:
         height=float(10 ** curve[top]),
         noise=noise,
     )
+
+
+def find_rise(values: NDArray[np.float64], decades: float) -> int | None:
+    """Return the row at which a curve begins to rise, None if it does not rise by so much.
+
+    That is the last row, before the smoothed log stands highest above its lowest value before, at
+    which it is still within ``decades`` powers of ten of that lowest value.
+    """
+    smoothed = _smoothed(values)
+    if smoothed is None:
+        return None
+    _, curve, width = smoothed
+    rises = curve - np.minimum.accumulate(curve)
+    top = int(np.argmax(rises))
+    if rises[top] < decades:
+        return None
+    low = curve[: top + 1] <= curve[: top + 1].min() + decades
+    return int(np.flatnonzero(low)[-1]) + width // 2
+
+
+def _smoothed(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
+    """Return a curve's log, its running mean, and over how many rows; None as in find_hill."""
+    curve = np.asarray(values, dtype=float)
+    if curve.size < 3 or not np.isfinite(curve).all() or curve.max() <= 0:
+        return None
+    logs, width = np.log10(np.maximum(curve, 1e-6 * curve.max())), smoothing_width(curve.size)
+    return logs, np.convolve(logs, np.full(width, 1 / width), mode="valid"), width
 
 
 def tops_the_hill(trials: pd.DataFrame) -> pd.Series:

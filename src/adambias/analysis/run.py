@@ -27,7 +27,7 @@ from adambias.core.files import replacing, write_json, write_parquet
 from adambias.core.tables import conform
 from adambias.ledger.summary import last
 
-LAW_RESULTS = ("bilinear", "table1", "reach", "cause")
+LAW_RESULTS = ("bilinear", "table1", "reach", "cause", "stability")
 """What the stages of the law leave for the claims about it, as JSON in the folder of results."""
 _ROWS_AT_ONCE = 250_000
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adambias.analysis import edge
 from adambias.analysis.curves import log_positive
 from adambias.analysis.hills import find_hill
 from adambias.analysis.histories import Columns
@@ -37,7 +38,9 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         has above it.
         ``progress_log10_excess`` is the mean log₁₀ excess at the levels of the loss window, see
         :mod:`adambias.analysis.progress`; NaN if the loss has not come down through it.
-        ``progress_log10_relative`` is the same of excess times weight norm.
+        ``progress_log10_relative`` is the same of excess times weight norm;
+        ``progress_log10_smooth`` that of the smooth path, at its own loss, and
+        ``progress_log10_oscillation`` of what the oscillation adds at the iterates' loss.
         ``peak_perturbed_one_norm`` is the highest norm after the initial fraction of the epochs
         that were planned, at ``peak_epoch``; ``peak_at_edge`` tells that this is the first epoch
         looked at, so that there the norm was falling and has no hill; ``excess`` is the peak less
@@ -46,6 +49,7 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         the excess, whose hills are those of the norm, undiluted by a constant; ``has_hill`` tells
         that it counts as one, see :meth:`Hill.stands`.
         ``late_test_accuracy`` is the mean over the evaluations of the late fraction of the epochs.
+        Further columns are those of :func:`adambias.analysis.edge.summarise`.
     """
     loss, norm = history["train_loss"], history["perturbed_one_norm"]
     diagnosis = classify(loss, settings.regimes, diverged=trial["status"] == "diverged")
@@ -61,6 +65,7 @@ def summarise(trial: Mapping[str, Any], history: Columns, settings: Analyse) -> 
         **_peak(trial, history, floor, settings.initial_fraction),
         "final_perturbed_one_norm": last(norm),
         **_hill(history, floor, settings.hill_decades),
+        **edge.summarise(history, floor, settings.hill_decades),
         "late_test_accuracy": _late_accuracy(trial, history, settings.late_fraction),
         "best_test_accuracy": highest(history["test_accuracy"]),
         "final_test_accuracy": last(history["test_accuracy"]),
@@ -75,13 +80,18 @@ def _progress(history: Columns, floor: float, settings: Analyse) -> dict[str, fl
     """Return the mean logs at equal progress."""
     loss = np.asarray(history["train_loss"], dtype=float)
     excess = log_positive(history["perturbed_one_norm"] - floor)
-    fractions = loss / loss[0] if len(loss) else loss
+    start = loss[0] if len(loss) else np.nan
+    fractions = loss / start
+    smooth_loss, smooth = edge.smooth_path(history, floor)
     edges = levels(settings.loss_window, settings.loss_levels)
     weights = history.get("weight_norm")
+    added = edge.oscillation(history, floor)
     relative = np.full(len(loss), np.nan) if weights is None else excess + log_positive(weights)
     return {
         "progress_log10_excess": float(at_levels(fractions, excess, edges).mean()),
         "progress_log10_relative": float(at_levels(fractions, relative, edges).mean()),
+        "progress_log10_smooth": float(at_levels(smooth_loss / start, smooth, edges).mean()),
+        "progress_log10_oscillation": float(at_levels(fractions, added, edges).mean()),
     }
 
 

@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 from adambias.config.trial import TRIAL_FIELDS, Trial
 from adambias.core.errors import ABSENT, ConfigError, choose_from
@@ -114,6 +114,7 @@ class Statistic:
 _TRAININGS = "adambias.analysis.claims.trainings"
 _SMALL = "adambias.analysis.claims.small_losses"
 _NETWORKS = "adambias.analysis.claims.networks"
+_EDGE = "adambias.analysis.claims.edge"
 _DECADES = "across the grid, in powers of ten"
 _LOSSES = "while the training loss is between {top:g} and {bottom:g} of its start"
 
@@ -179,6 +180,18 @@ STATISTICS: dict[str, Statistic] = {
         measures=f"change of the mean norm times the weights' two-norm {_LOSSES}, {_DECADES}",
         effect="norm_effect",
     ),
+    "smooth": Statistic(
+        function=f"{_TRAININGS}:smooth",
+        name="of the smooth path",
+        measures=f"change of the mean norm at the mean of 16 iterates {_LOSSES}, {_DECADES}",
+        effect="norm_effect",
+    ),
+    "oscillation": Statistic(
+        function=f"{_TRAININGS}:oscillation",
+        name="of the oscillation",
+        measures=f"change of the norm over that of the smooth path {_LOSSES}, {_DECADES}",
+        effect="norm_effect",
+    ),
     "peak": Statistic(
         function=f"{_TRAININGS}:peak",
         name="the paper's own",
@@ -232,6 +245,47 @@ STATISTICS: dict[str, Statistic] = {
         measures="change of the mean test accuracy late in the training across the grid",
         effect="accuracy_effect",
     ),
+    "rules_settle": Statistic(
+        function=f"{_EDGE}:rules_settle",
+        measures="median of the curvature over its threshold once it has come to it",
+        needs=(),
+    ),
+    "settles": Statistic(
+        function=f"{_EDGE}:settles",
+        measures="median of the curvature over its threshold once it has come to it",
+        needs=("grids",),
+    ),
+    "oscillation_share": Statistic(
+        function=f"{_EDGE}:oscillation_share",
+        measures="share of the norm's excess that is none of the smooth path's, on its hill",
+        needs=("grids",),
+        effect="share_effect",
+        directions=("most of it", "less than half"),
+    ),
+    "onset_after_crossing": Statistic(
+        function=f"{_EDGE}:onset_after_crossing",
+        measures="epochs from the crossing to where the norm begins to rise",
+        needs=("grids",),
+    ),
+    "onset_rank": Statistic(
+        function=f"{_EDGE}:onset_rank",
+        name="rank correlation",
+        measures="rank correlation of crossing and rise within seeds",
+        needs=("grids",),
+        directions=("in the same order", "in the other order"),
+    ),
+    "before_edge": Statistic(
+        function=f"{_EDGE}:before_edge",
+        name="before the edge",
+        measures=f"change of the mean norm until a training of the seed crosses, {_DECADES}",
+        effect="norm_effect",
+    ),
+    "after_edge": Statistic(
+        function=f"{_EDGE}:after_edge",
+        name="after the edge",
+        measures=f"change of the mean norm from there on, {_DECADES}",
+        effect="norm_effect",
+    ),
     "change": Statistic(
         function=f"{_TRAININGS}:change",
         measures="change of {of} across the grid",
@@ -239,7 +293,7 @@ STATISTICS: dict[str, Statistic] = {
     ),
 }
 """Every built-in statistic; one of one's own is named ``package.module:function`` in a claim."""
-NORM_READINGS = ("peak", "share_of_epochs", "relative")
+NORM_READINGS = ("peak", "share_of_epochs", "relative", "smooth", "oscillation")
 """What is read beside the deciding statistic of a claim about norms."""
 
 
@@ -446,6 +500,13 @@ def _cause(grid: str, where: str) -> ClaimSpec:
     )
 
 
+def _edge(sentence: str, statistic: str, *, figure: str = "edge", **fields: Any) -> ClaimSpec:
+    """Return a claim of this project on trainings at the edge of stability."""
+    source = "docs/theory.md, the edge of stability"
+    common = {"source": source, "grids": ("edge",), "figure": figure}
+    return ClaimSpec(**{**common, **fields}, sentence=sentence, statistic=statistic)
+
+
 def _fan(figure: int, axis: str, side: Literal[1, -1], words: str, where: str = "") -> ClaimSpec:
     return ClaimSpec(
         source=f"figure {figure}, section 5",
@@ -585,14 +646,56 @@ CLAIMS: dict[str, ClaimSpec] = {
         figure="fig6",
         label="shape",
     ),
+    "edge_rules": _edge(
+        "On a small smooth network every rule keeps the curvature at its threshold of stability.",
+        "rules_settle",
+        grids=(),
+        label="rules",
+    ),
+    "edge_sweeps": _edge(
+        "So does Adam on the networks of the sweeps.",
+        "settles",
+        label="sweeps",
+    ),
+    "hill_oscillation": _edge(
+        "Most of the norm on its hill is oscillation about a smooth path.",
+        "oscillation_share",
+        figure="hill",
+        label="oscillation",
+    ),
+    "hill_at_crossing": _edge(
+        "The norm begins to rise when the curvature comes to its threshold.",
+        "onset_after_crossing",
+        readings=("onset_rank",),
+        label="rise at the threshold",
+    ),
+    "beta1_before_edge": _edge(
+        "Raising beta1 lowers the norm before the curvature comes to its threshold.",
+        "before_edge",
+        axis="beta1",
+        side=-1,
+        readings=("after_edge",),
+        label="β₁ before the threshold",
+    ),
     "h_penalised": _step_size("beta1 ≥ beta2", -1),
     "h_hindered": _step_size("beta1 < beta2", 1),
 }
 """The paper's claims by their keys in ``metrics.json``, in the order of the paper.
 
-Of this project's own are ``order_resummed``, ``order_moment``, ``order_growing_memory``, and those
-on the reach of the laws and on what memory causes.
+Of this project's own are those whose source is in ``docs``: on the further laws, their reach, what
+memory causes, and the edge of stability.
 """
+
+
+Family: TypeAlias = Literal["paper", "project", "own"]
+FAMILIES: tuple[Family, ...] = ("paper", "project", "own")
+
+
+def family(key: str) -> Family:
+    """Return whose claim a key is: the paper's, this project's, or one's own of a scale."""
+    if key not in CLAIMS:
+        return "own"
+    return "project" if CLAIMS[key].source.startswith("docs/") else "paper"
 
 
 def claims_of(figure: str) -> dict[str, ClaimSpec]:

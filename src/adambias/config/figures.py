@@ -51,6 +51,7 @@ ANALYSED = (
 """Tables of the stage ``analyse``; ``docs/figures.md`` says what is in each."""
 _LAW = ("bilinear.json", "bilinear.parquet")
 _MEANS = ("trials.parquet", "claims.json", "points.parquet", "means.parquet")
+_CURVES = ("trials.parquet", "curves.parquet", "claims.json")
 _HILLS = (*_MEANS, "hill_curves.parquet", "hill_means.parquet", "level_means.parquet")
 
 
@@ -78,6 +79,8 @@ FIGURES: dict[str, FigureSpec] = {
     "netflow": _built_in("netflow", "netflow.json"),
     "reach": _built_in("reach", "reach.json"),
     "cause": _built_in("cause", "cause.json", "claims.json"),
+    "edge": _built_in("edge", *_CURVES, grids=("edge",)),
+    "hill": _built_in("hill", *_CURVES),
 }
 """Every built-in figure by its name, in the order of the report."""
 

@@ -91,6 +91,10 @@ CORRECTION = Measure(
     cost="a Hessian-vector product, three to eight gradients",
 )
 """The law's memory correction; see :func:`adambias.training.correction.measure`."""
+SMOOTH = 16
+"""Last iterates whose mean is taken for the smooth path where claims are about it."""
+SMOOTH_LOSS, SMOOTH_NORM = f"smooth_loss_{SMOOTH}", f"smooth_norm_{SMOOTH}"
+"""Columns of the measures ``smooth_norm`` and ``smooth_norms``."""
 STANDARD = (FIT, TEST, NORMS)
 """What every trial measures."""
 COLUMNS = ("epoch", *(name for measure in STANDARD for name in measure.columns), "seconds")

@@ -63,7 +63,7 @@ def train(trial: Trial, data: Dataset) -> dict[str, Any]:
         measured, lists of one length; ``train_loss`` there.
     """
     records = [record for record in Training(trial, data, device="cpu") if record.edge is not None]
-    row = {name: getattr(trial, name) for name in FIELDS}
+    row = {name: getattr(trial, name) for name in (*FIELDS, "loss")}
     return row | {
         "epoch": [record.epoch for record in records],
         "edge": [record.edge for record in records],

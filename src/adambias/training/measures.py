@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adambias.config import Trial
-from adambias.config.measures import CORRECTION, Measure
+from adambias.config.measures import CORRECTION, SMOOTH, Measure
 from adambias.law.norms import gradient_norms
 from adambias.training.correction import measure
 from adambias.training.objective import Objective
@@ -19,8 +19,6 @@ from adambias.training.optimizer import RuleOptimizer
 
 WINDOWS = (2, 4, 8, 16)
 """Numbers of last iterates whose mean :func:`smooth_norms` looks at."""
-SMOOTH = 16
-"""The one that :func:`smooth_norm` looks at, and claims are about."""
 
 
 @dataclass(frozen=True, kw_only=True)

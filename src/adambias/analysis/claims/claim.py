@@ -9,6 +9,7 @@ from typing import Any
 
 from adambias.analysis.trends import VERDICTS, Estimate, VerdictWord
 from adambias.config import ClaimSpec
+from adambias.config.claims import family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ class Claim:
             "source": spec.source,
             "sentence": spec.sentence,
             "trained": bool(spec.grids),
+            "family": family(self.key),
             "decided_by": spec.statistic,
             "name": spec.about.name,
             **read,
@@ -128,13 +130,19 @@ Row = Mapping[str, Any]
 
 
 def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the paper's claims on trainings, and the checks of the laws themselves.
+    """Return the claims on trainings, the paper's and this project's, and the checks of the laws.
 
-    The two are never counted together: a check of a law is no evidence on trainings.
+    They are never counted together: a check of a law is no evidence on trainings. One's own claims
+    stand beside the paper's; this project's are left out where a scale has no trainings for them.
     """
-    kinds: dict[str, list[Row]] = {"trained": [], "computed": []}
+    kinds: dict[str, list[Row]] = {"trained": [], "project": [], "computed": []}
     for claim in claims:
-        kinds["trained" if claim["trained"] else "computed"].append(claim)
+        if not claim["trained"]:
+            kinds["computed"].append(claim)
+        elif claim["family"] != "project":
+            kinds["trained"].append(claim)
+        elif claim["planned"]:
+            kinds["project"].append(claim)
     return kinds
 
 

@@ -23,8 +23,8 @@ class Findings:
         One row per trial and grid, with regime and summaries.
     curves : DataFrame
         Thinned histories, see :mod:`adambias.analysis.curves`.
-    bilinear, table1, reach, cause : mapping, list, mapping and mapping, or None
-        Content of ``bilinear.json``, ``table1.json``, ``reach.json`` and ``cause.json``.
+    bilinear, table1, reach, cause, stability : mapping, or list of mapping, or None
+        Content of ``bilinear.json``, ``table1.json``, ``reach.json`` and so on.
     settings : Analyse
         Rules and thresholds.
     """
@@ -35,6 +35,7 @@ class Findings:
     table1: Sequence[Mapping[str, Any]] | None = None
     reach: Mapping[str, Any] | None = None
     cause: Mapping[str, Any] | None = None
+    stability: Mapping[str, Any] | None = None
     settings: Analyse
 
     def planned(self, claim: ClaimSpec) -> int:

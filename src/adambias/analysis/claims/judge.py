@@ -13,7 +13,7 @@ from adambias.analysis.claims.claim import Claim, Reading
 from adambias.analysis.claims.findings import Findings
 from adambias.analysis.trends import corrected
 from adambias.config import ClaimSpec
-from adambias.config.claims import CLAIMS
+from adambias.config.claims import FAMILIES, family
 from adambias.core.errors import ConfigError
 from adambias.core.registry import Registry
 
@@ -26,9 +26,10 @@ def judge(
 ) -> list[Claim]:
     """Return every claim judged, in the order of their records.
 
-    The paper's claims about trainings are one family, those of one's own another: the verdict of
-    each is kept as it is alone, and stands only if it does after Holm's procedure over its family.
-    Claims without a trial, as of a grid that a scale does not have, are no part of it.
+    The paper's claims about trainings are one family, this project's another, those of one's own a
+    third: the verdict of each is kept as it is alone, and stands only if it does after Holm's
+    procedure over its family. Claims without a trial, as of a grid that a scale does not have,
+    are no part of it.
 
     Parameters
     ----------
@@ -44,10 +45,9 @@ def judge(
     readings = {key: _read(key, spec, findings) for key, spec in judged.items()}
     trained = [key for key, spec in judged.items() if spec.grids and readings[key].planned]
     after: dict[str, float] = {}
-    for own in (False, True):
-        family = [key for key in trained if (key not in CLAIMS) == own]
-        p_values = corrected([_p_value(readings[key]) for key in family])
-        after |= dict(zip(family, p_values, strict=True))
+    for members in ([k for k in trained if family(k) == each] for each in FAMILIES):
+        p_values = corrected([_p_value(readings[key]) for key in members])
+        after |= dict(zip(members, p_values, strict=True))
     return [
         _decided(key, spec, findings, readings[key], after.get(key, math.nan))
         for key, spec in judged.items()

@@ -43,19 +43,36 @@ def relative(findings: Findings, claim: ClaimSpec) -> Reading:
     Weights in front of a normalisation can be scaled without changing the loss, and their gradient
     scales the other way; the product does not. It is the gradient for a relative change.
     """
+    return _measured(findings, claim, "progress_log10_relative", "weight_norm")
+
+
+def smooth(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the same of the smooth path, the mean of the last iterates, at its own loss."""
+    return _measured(findings, claim, "progress_log10_smooth", "smooth_norm")
+
+
+def oscillation(findings: Findings, claim: ClaimSpec) -> Reading:
+    """Read the change of what the oscillation about the smooth path adds to the log of the norm."""
+    return _measured(findings, claim, "progress_log10_oscillation", "smooth_norm")
+
+
+def _measured(findings: Findings, claim: ClaimSpec, column: str, measure: str) -> Reading:
+    """Read a number at equal progress that a trial has only if it measured more than most."""
     usable = findings.usable(claim)
-    if len(usable) and usable["progress_log10_relative"].isna().all():
+    if len(usable) and usable[column].isna().all():
         none = Estimate(value=math.nan, low=math.nan, high=math.nan, n=0)
-        reason = "the norm of the weights was not measured (measures: [weight_norm])"
+        reason = f"was not measured (measures: [{measure}])"
         return over_seeds(findings, claim, none, untestable=reason)
-    return _at_progress(findings, claim, "progress_log10_relative")
+    return _at_progress(findings, claim, column)
 
 
 def _at_progress(findings: Findings, claim: ClaimSpec, column: str) -> Reading:
     usable = findings.usable(claim)
     lacking = usable[column].isna()
-    reason = _too_many(findings, usable, lacking, "do not go through the losses compared")
-    return over_seeds(findings, claim, _change(findings, claim, usable, column), untestable=reason)
+    reason = too_many(findings, usable, lacking, "do not go through the losses compared")
+    return over_seeds(
+        findings, claim, change_of(findings, claim, usable, column), untestable=reason
+    )
 
 
 def peak(findings: Findings, claim: ClaimSpec) -> Reading:
@@ -66,8 +83,8 @@ def peak(findings: Findings, claim: ClaimSpec) -> Reading:
     return over_seeds(
         findings,
         claim,
-        _change(findings, claim, usable, "peak_log10_excess"),
-        untestable=_too_many(findings, usable, at_edge, words),
+        change_of(findings, claim, usable, "peak_log10_excess"),
+        untestable=too_many(findings, usable, at_edge, words),
     )
 
 
@@ -77,12 +94,12 @@ def hill(findings: Findings, claim: ClaimSpec) -> Reading:
     return over_seeds(
         findings,
         claim,
-        _change(findings, claim, usable, "hill_log10_excess"),
-        untestable=_too_many(findings, usable, ~usable["has_hill"].astype(bool), "have no hill"),
+        change_of(findings, claim, usable, "hill_log10_excess"),
+        untestable=too_many(findings, usable, ~usable["has_hill"].astype(bool), "have no hill"),
     )
 
 
-def _too_many(findings: Findings, usable: pd.DataFrame, bad: pd.Series, words: str) -> str:
+def too_many(findings: Findings, usable: pd.DataFrame, bad: pd.Series, words: str) -> str:
     """Say so if more trials than may be lack what the claim is about."""
     most = findings.settings.verdict.missing_share
     once = bad.groupby(usable["trial"]).first()
@@ -107,7 +124,7 @@ def accuracy(findings: Findings, claim: ClaimSpec) -> Reading:
     share = usable["late_test_accuracy"]
     of_dataset = usable["dataset"].map(units).astype(float)
     points = usable.assign(variance=(share * (1 - share) / of_dataset).fillna(0.0))
-    found = _change(findings, claim, points, "late_test_accuracy")
+    found = change_of(findings, claim, points, "late_test_accuracy")
     return over_seeds(findings, claim, found, untestable=reason)
 
 
@@ -117,7 +134,7 @@ def change(findings: Findings, claim: ClaimSpec) -> Reading:
     numbers = points.select_dtypes(["number", "bool"]).columns
     if claim.of not in numbers:
         raise ConfigError("of", claim.of, f"must be a column of numbers: {', '.join(numbers)}")
-    return over_seeds(findings, claim, _change(findings, claim, points, claim.of))
+    return over_seeds(findings, claim, change_of(findings, claim, points, claim.of))
 
 
 def share_of_epochs(findings: Findings, claim: ClaimSpec) -> Reading:
@@ -189,7 +206,8 @@ def share_with_hill(findings: Findings, claim: ClaimSpec) -> Reading:
     return over_seeds(findings, claim, found, detail=detail if len(points) else "")
 
 
-def _change(findings: Findings, claim: ClaimSpec, points: pd.DataFrame, column: str) -> Estimate:
+def change_of(findings: Findings, claim: ClaimSpec, points: pd.DataFrame, column: str) -> Estimate:
+    """Return the change of a column along the claim's axis, within seeds."""
     placed = points.assign(x=position(claim.axis, points[claim.axis]))
     return trend(placed, "x", column, findings.settings.level)
 

@@ -131,7 +131,7 @@ def _claims(
         **kinds,
         "score": {kind: count_verdicts(members) for kind, members in kinds.items()},
         "measures": _measures(kinds["trained"]),
-        "evidence": {claim["figure"] for claim in kinds["trained"]},
+        "evidence": {claim["figure"] for kind in ("trained", "project") for claim in kinds[kind]},
     }
 
 

@@ -1,0 +1,144 @@
+"""The edge of stability: curvature over its threshold, and when the norm begins to rise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from adambias.figures import style, verdicts, words
+from adambias.figures.tables import Missing, Tables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "The edge of stability"
+GRID = "edge"
+RULES = "stability.json"
+CURVATURE = "curvature / threshold"
+
+
+def draw(tables: Tables) -> Figure:
+    """Draw the edge by rule on a small network, by beta1 on the sweeps', and the norm there."""
+    trials, curves = load(tables, "edge")
+    rules = tables.has(RULES)
+    figure, axes = style.panels(2 + rules, columns=2 + rules, aspect=0.95)
+    if rules:
+        _draw_rules(axes[0], _rules(tables))
+    _draw_sweeps(axes[-2], trials, curves)
+    _draw_norms(axes[-1], trials, curves)
+    return figure
+
+
+def load(tables: Tables, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the grid's trials and their curves, at the epochs at which a column was measured.
+
+    Raises
+    ------
+    Missing
+        If no trial measured it.
+    """
+    trials = tables.frame("trials.parquet")
+    trials = trials[(trials["grid"] == GRID) & (trials["regime"] == "oscillation")]
+    curves = tables.frame("curves.parquet")
+    curves = curves[(curves["grid"] == GRID) & curves["trial"].isin(trials["trial"])]
+    if column not in curves or curves[column].isna().all():
+        raise Missing(f"no trial of the grid {GRID} measured {column}")
+    values = trials[["trial", "beta1", "seed", "norm_floor", "start_train_loss"]]
+    return trials, curves.astype({"trial": str}).merge(values, on="trial").sort_values("epoch")
+
+
+def _rules(tables: Tables) -> pd.DataFrame:
+    """Return a row per setting, seed and measured epoch of the stage ``stability``."""
+    rows = pd.DataFrame(tables.json(RULES)["rows"])
+    return rows.explode(["epoch", "edge"]).astype({"epoch": float, "edge": float})
+
+
+def _draw_rules(ax: Axes, rows: pd.DataFrame) -> None:
+    colours = iter(style.COLOURS.values())
+    for (rule, h, beta1), of in rows.groupby(["rule", "h", "beta1"], sort=False):
+        name = str(rule).replace("_", " ") + (f" β₁ {beta1:g}, h {h:g}" if rule == "adam" else "")
+        ax.plot(*_means(of, "edge"), color=next(colours), label=name, linewidth=0.9)
+    _finish(ax, "epoch")
+    ax.legend(loc="lower right", fontsize=0.75 * style.measures().text)
+    ax.set_title(f"{rows['model'].iloc[0]}, {rows['activation'].iloc[0]}, {rows['loss'].iloc[0]}")
+
+
+def _means(rows: pd.DataFrame, column: str) -> tuple[Any, Any]:
+    """Return epochs and the mean over seeds at each."""
+    mean = rows.groupby("epoch")[column].mean().dropna()
+    return mean.index.to_numpy(), mean.to_numpy()
+
+
+def _draw_sweeps(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
+    for value, colour in colours_of(trials).items():
+        of = curves[(curves["beta1"] == value) & curves["edge"].notna()]
+        for _, one in of.groupby("seed"):
+            ax.plot(one["epoch"], one["edge"], color=colour, alpha=0.35, linewidth=0.6, gid="seed")
+        ax.plot(*_means(of, "edge"), color=colour, label=f"{value:g}", gid="mean")
+    _finish(ax, "epoch")
+    ax.legend(title="β₁", loc="lower right")
+    ax.set_title(" ".join(sorted(trials["dataset"].unique())) + ", " + trials["model"].iloc[0])
+
+
+def colours_of(trials: pd.DataFrame) -> dict[float, style.Colour]:
+    """Return a colour for each value of beta1."""
+    values = sorted(trials["beta1"].unique())
+    return dict(zip(values, style.sequence(len(values)), strict=True))
+
+
+def _finish(ax: Axes, along: str) -> None:
+    ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=0)
+    top = max(1.6, min(ax.get_ylim()[1], 3.0))
+    ax.set(xlabel=along, ylabel=CURVATURE, ylim=(0, top))
+
+
+def _draw_norms(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
+    for value, colour in colours_of(trials).items():
+        of = curves[curves["beta1"] == value]
+        logs = of.assign(log_norm=np.log10(of["perturbed_one_norm"]))
+        epochs, means = _means(logs, "log_norm")
+        ax.plot(epochs, means, color=colour, gid="mean")
+        for column, marker in (("crossing_epoch", "X"), ("onset_epoch", "^")):
+            places = trials.loc[trials["beta1"] == value, column].dropna()
+            ax.plot(
+                places, np.interp(places, epochs, means), linestyle="none", marker=marker,
+                color=colour, markeredgecolor=style.INK, markeredgewidth=0.5, zorder=4, gid=column,
+            )  # fmt: skip
+    ax.set(xlabel="epoch", ylabel="log₁₀ norm")
+    ax.set_title("▲ the norm begins to rise, ✖ threshold reached", fontsize=style.measures().text)
+
+
+def caption(tables: Tables) -> str:
+    """Say what is shown, and how many trainings reach the threshold."""
+    trials, _ = load(tables, "edge")
+    crossed = "; ".join(
+        f"β₁ = {value:g}: {int(of['crossing_epoch'].notna().sum())} of {len(of)}"
+        for value, of in trials.groupby("beta1")
+    )
+    small = "Left: rules on a small smooth network, means over seeds. " if tables.has(RULES) else ""
+    return (
+        "The largest eigenvalue of the loss's Hessian as the optimizer sees it, times h, over the "
+        f"rule's threshold of linear stability, at which it is 1. {small}Then: "
+        f"{words.describe(tables, GRID)}; thin: single seeds, thick: their mean. Last: the norm "
+        "of the gradient there, with where the curvature comes to the threshold and where the norm "
+        f"begins to rise. Trainings that come to it: {crossed}. "
+        f"Verdicts: {verdicts.of_figure(tables, 'edge')}."
+    )
+
+
+def alt(tables: Tables) -> str:
+    """Say in words how high the curvature gets."""
+    _, curves = load(tables, "edge")
+    highest = curves.groupby(["beta1", "seed"])["edge"].max().groupby("beta1").mean()
+    said = ", ".join(f"{top:.2f} at beta1 {value:g}" for value, top in highest.items())
+    return (
+        f"Curvature over its threshold against the epoch; mean over seeds of the highest: {said}."
+    )
+
+
+def settings(tables: Tables) -> dict[str, str]:
+    """Return the settings behind the figure."""
+    return words.setting(tables, GRID, ("beta1",))
