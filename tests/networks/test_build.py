@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from adambias.core.errors import ConfigError
 from adambias.networks import build, style
+from adambias.networks.batchnorm import BlockBatchNorm, twice_differentiable
 
 CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": 32}
 
@@ -93,3 +94,51 @@ def test_an_unknown_choice_names_what_there_is(key):
     choices = {"name": "resnet8", key: "resnet7"}
     with pytest.raises(ConfigError, match="'resnet7': must be one of"):
         build.build(**choices, **CIFAR)
+
+
+def test_the_perceptron_has_its_layers_and_no_normalisation():
+    layers = [m for m in build.build("mlp", **CIFAR, norm="none").modules() if hasattr(m, "weight")]
+    assert [tuple(m.weight.shape) for m in layers] == [(32, 3072), (32, 32), (10, 32)]
+    with pytest.raises(ConfigError, match="norm = 'batch': must be 'none' with model = mlp"):
+        build.build("mlp", **CIFAR, norm="batch")
+
+
+def blocks(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 5, 5, generator=generator, dtype=dtype)
+    layer = BlockBatchNorm(3).to(dtype)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 2, generator=generator)
+        layer.bias.normal_(generator=generator)
+    return layer, images.to(memory_format=torch.channels_last).requires_grad_()
+
+
+def test_batchnorms_second_derivative_is_right():
+    layer, images = blocks()
+
+    def normalised(images, weight, bias):
+        with twice_differentiable(layer):
+            return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (images,))
+
+    inputs = (images, layer.weight, layer.bias)
+    assert torch.autograd.gradcheck(normalised, inputs)
+    assert torch.autograd.gradgradcheck(normalised, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_its_value_and_gradient_are_torchs_to_the_last_bit(dtype):
+    layer, images = blocks(dtype)
+    inputs = (images, layer.weight, layer.bias)
+
+    def both():
+        found = layer(images)
+        return found, *torch.autograd.grad(found.square().sum(), inputs)
+
+    usual = both()
+    buffers = [buffer.clone() for buffer in layer.buffers()]
+    with twice_differentiable(layer):
+        twice = both()
+    for one, other in zip(usual, twice, strict=True):
+        assert torch.equal(one, other)
+    for before, after in zip(buffers, layer.buffers(), strict=True):
+        assert torch.equal(before, after), "buffers stay as they are"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from adambias.figures import style, verdicts, words
 from adambias.figures.tables import Missing, Tables
@@ -18,6 +19,11 @@ TITLE = "The edge of stability"
 GRID = "edge"
 RULES = "stability.json"
 CURVATURE = "curvature / threshold"
+MARKS = {
+    "crossing_epoch": ("X", "at the threshold"),
+    "onset_epoch": ("^", "norm begins to rise"),
+}
+"""Columns of ``trials.parquet`` that are marked, with their markers and what they are called."""
 
 
 def draw(tables: Tables) -> Figure:
@@ -101,14 +107,20 @@ def _draw_norms(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
         logs = of.assign(log_norm=np.log10(of["perturbed_one_norm"]))
         epochs, means = _means(logs, "log_norm")
         ax.plot(epochs, means, color=colour, gid="mean")
-        for column, marker in (("crossing_epoch", "X"), ("onset_epoch", "^")):
+        for column, (marker, _) in MARKS.items():
             places = trials.loc[trials["beta1"] == value, column].dropna()
             ax.plot(
                 places, np.interp(places, epochs, means), linestyle="none", marker=marker,
                 color=colour, markeredgecolor=style.INK, markeredgewidth=0.5, zorder=4, gid=column,
             )  # fmt: skip
     ax.set(xlabel="epoch", ylabel="log₁₀ norm")
-    ax.set_title("▲ the norm begins to rise, ✖ threshold reached", fontsize=style.measures().text)
+    handles = [
+        Line2D([], [], color=style.INK, linestyle="none", marker=marker, label=name)
+        for marker, name in MARKS.values()
+    ]
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.25 * (high - low))
+    ax.legend(handles=handles, loc="upper right")
 
 
 def caption(tables: Tables) -> str:

@@ -100,8 +100,7 @@ def test_verdicts_on_trainings_and_computed_checks_are_never_added(results, pict
     text = page_with(results, pictures, tmp_path, change)
 
     every = claims_of(results).values()
-    trained = sum(claim["trained"] for claim in every)
-    computed = len(every) - trained
+    trained, _, computed = map(len, by_kind(every).values())
     none = {"inconclusive": 0, "not testable": 0}
     assert trained >= 10
     assert computed >= 12
@@ -118,7 +117,22 @@ def test_verdicts_on_trainings_and_computed_checks_are_never_added(results, pict
 def test_the_counts_are_those_of_the_metrics(page, results):
     metrics = json.loads((results / "metrics.json").read_text())
 
-    assert scores(page.read_text(encoding="utf-8")) == metrics["verdicts"]
+    there = {kind: n for kind, n in metrics["verdicts"].items() if any(n.values())}
+    assert scores(page.read_text(encoding="utf-8")) == there
+
+
+def test_this_projects_claims_on_trainings_are_a_section_of_their_own(results, pictures, tmp_path):
+    ours = {"h_penalised", "h_hindered"}
+
+    def change(claim):
+        claim["family"] = "project" if claim["key"] in ours else "paper"
+        claim["verdict"] = "agrees" if claim["key"] in ours else "disagrees"
+
+    text = page_with(results, pictures, tmp_path, change)
+    section = text[text.index('<section id="edge">') : text.index('<section id="checks">')]
+    assert set(re.findall(r'id="claim-(\w+)"', section)) == ours
+    assert scores(text)["project"]["agrees"] == 2
+    assert scores(text)["trained"]["agrees"] == 0
 
 
 def test_each_kind_of_claim_has_its_own_table(page, results):

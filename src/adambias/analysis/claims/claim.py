@@ -133,16 +133,12 @@ def by_kind(claims: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the claims on trainings, the paper's and this project's, and the checks of the laws.
 
     They are never counted together: a check of a law is no evidence on trainings. One's own claims
-    stand beside the paper's; this project's are left out where a scale has no trainings for them.
+    stand beside the paper's.
     """
     kinds: dict[str, list[Row]] = {"trained": [], "project": [], "computed": []}
     for claim in claims:
-        if not claim["trained"]:
-            kinds["computed"].append(claim)
-        elif claim["family"] != "project":
-            kinds["trained"].append(claim)
-        elif claim["planned"]:
-            kinds["project"].append(claim)
+        on_trainings = "project" if claim["family"] == "project" else "trained"
+        kinds[on_trainings if claim["trained"] else "computed"].append(claim)
     return kinds
 
 

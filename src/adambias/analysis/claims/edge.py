@@ -224,8 +224,10 @@ def _p_value(found: Estimate, bounds: Bounds, level: float) -> float:
     """Return the chance of an estimate as far from the nearer bound, were the truth on it."""
     nearer = min(bounds, key=lambda bound: abs(found.value - bound))
     half = (found.high - found.low) / 2
-    if not half > 0:
+    if math.isnan(half):
         return math.nan
+    if half == 0:  # all seeds alike
+        return float(found.value == nearer)
     error = half / stats.t.ppf((1 + level) / 2, found.n - 1)
     return float(2 * stats.t.sf(abs(found.value - nearer) / error, found.n - 1))
 

@@ -43,6 +43,8 @@ def judge(
     claims = findings.settings.all_claims if claims is None else claims
     judged = {key: spec for key, spec in claims.items() if law or spec.grids}
     readings = {key: _read(key, spec, findings) for key, spec in judged.items()}
+    # This project's own are nothing to a scale without trainings for them.
+    judged = {k: s for k, s in judged.items() if family(k) != "project" or readings[k].planned != 0}
     trained = [key for key, spec in judged.items() if spec.grids and readings[key].planned]
     after: dict[str, float] = {}
     for members in ([k for k in trained if family(k) == each] for each in FAMILIES):

@@ -1,4 +1,4 @@
-"""What the report says first: how far the laws reach, from their verdicts alone."""
+"""What the report says of this project's own claims, from their verdicts alone."""
 
 from __future__ import annotations
 
@@ -42,6 +42,38 @@ def sentences(claims: Sequence[Row]) -> Iterator[str]:
             "So what β₁ and β₂ do to the norm in the sweeps is not to be put down to equation 2.5, "
             "whichever way it goes."
         )
+
+
+def of_the_edge(claims: Sequence[Row]) -> Iterator[str]:
+    """Yield sentences on the edge of stability and the hill; none without their results."""
+    rows = {claim["key"]: claim for claim in claims if claim["n"]}
+    if "edge_rules" in rows:
+        yield (
+            "Full-batch training is known to raise the curvature that an optimizer sees to its "
+            "threshold of stability and to keep it there. On a small smooth network, curvature "
+            f"over threshold is then {_verdict(rows['edge_rules'])}, a median over time."
+        )
+    if "edge_sweeps" in rows:
+        yield f"On the networks of the sweeps it is {_told(rows['edge_sweeps'])}."
+    if "hill_oscillation" in rows:
+        yield (
+            "Of the norm on its hill, the share that is oscillation about a smooth path is "
+            f"{_told(rows['hill_oscillation'])}."
+        )
+    if "beta1_before_edge" in rows:
+        claim = rows["beta1_before_edge"]
+        after = claim["readings"]["after_edge"]
+        yield (
+            "At equal progress beta1 changes the norm, in powers of ten, by "
+            f"{_told(claim)} before any training comes to the threshold, where only the bias can "
+            f"act, and by {_told(after)} afterwards."
+        )
+
+
+def _told(claim: Row) -> str:
+    """Return a number with its verdict, and the reason where there is none to be had."""
+    reason = f": {claim['reason']}" if claim["verdict"] == "not testable" else ""
+    return f"{estimate(claim)} ({claim['verdict']}{reason})"
 
 
 def _verdict(claim: Row) -> str:

@@ -80,6 +80,7 @@ def run(
         trainings=_trainings(trials),
         **_claims(claims, settings.all_claims, {figure["name"] for figure in figures}),
         law={"sentences": list(law.sentences(claims)), "figure": law.FIGURE},
+        of_the_edge=list(law.of_the_edge(claims)),
         preregistered=preregistration.stated(results),
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
         regimes=list(REGIMES),
