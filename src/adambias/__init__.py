@@ -23,6 +23,7 @@ _NAMES = {
     "memoryless": "law.flows",
     "correction": "law.flows",
     "moment_flow": "law.moment_flow",
+    "oscillating_flow": "law.oscillating_flow",
     "iterate": "law.integration",
     "integrate": "law.integration",
     "observed_order": "law.convergence",

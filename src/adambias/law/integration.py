@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
@@ -22,12 +22,14 @@ from adambias.law.derivatives import gradient
 from adambias.law.flows import Flow
 from adambias.law.losses import Loss
 from adambias.law.moment_flow import MomentFlow, State
+from adambias.law.oscillating_flow import OscillatingFlow
 from adambias.law.rules import UpdateRule, require_rule
 
 if TYPE_CHECKING:
     from adambias.law.rules import Number
 
 
+AnyFlow: TypeAlias = Flow | MomentFlow | OscillatingFlow
 Method: TypeAlias = Literal["rk4", "dop853", "euler"]
 METHODS: tuple[Method, ...] = ("rk4", "dop853", "euler")
 
@@ -49,12 +51,17 @@ class PathInfo:
         int64 tensor ``(B,)`` with -1 for the trajectories that finished.
     moments : tuple of Tensor or None
         If asked for: the estimates m_hat of the moments that have memory, in the rule's order, each
-        of the shape of the path; row n is what step n - 1 used, row 0 is NaN.
+        of the shape of the path; row n is what step n - 1 used, row 0 is NaN. An oscillating flow's
+        are half a step ahead of that.
+    amplitude : Tensor or None
+        Of an oscillating flow, if its moments were asked for: how far the iterates swing to either
+        side of the path, of its shape; row 0 is NaN.
     """
 
     status: Literal["finished", "diverged"]
     diverged_at: int | Tensor | None
     moments: tuple[Tensor, ...] | None = None
+    amplitude: Tensor | None = None
 
 
 @overload
@@ -132,7 +139,7 @@ def iterate(
 
 @overload
 def integrate(
-    flow: Flow | MomentFlow,
+    flow: AnyFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -144,7 +151,7 @@ def integrate(
 ) -> Tensor: ...
 @overload
 def integrate(
-    flow: Flow | MomentFlow,
+    flow: AnyFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -157,7 +164,7 @@ def integrate(
 ) -> tuple[Tensor, PathInfo]: ...
 @torch.no_grad()
 def integrate(
-    flow: Flow | MomentFlow,
+    flow: AnyFlow,
     theta0: Tensor,
     h: Number,
     n_steps: int,
@@ -172,9 +179,10 @@ def integrate(
 
     Parameters
     ----------
-    flow : Flow or MomentFlow
-        From :func:`leading_order_flow`, :func:`modified_flow`, :func:`memoryless` or
-        :func:`moment_flow`. The last begins with the rule's own first step.
+    flow : Flow, MomentFlow or OscillatingFlow
+        From :func:`leading_order_flow`, :func:`modified_flow`, :func:`memoryless`,
+        :func:`moment_flow` or :func:`oscillating_flow`. The last two begin with the rule's own
+        first step.
     theta0 : Tensor, shape (p,) or (B, p)
         Start.
     h : float or Tensor
@@ -189,7 +197,7 @@ def integrate(
         memoryless iteration, which takes one step per h by definition. A moment flow takes more of
         them where its shortest memory fades within one.
     every, return_info, moments
-        As in :func:`iterate`; only a moment flow has moments.
+        As in :func:`iterate`; only a moment flow or an oscillating flow has moments.
 
     Returns
     -------
@@ -198,16 +206,20 @@ def integrate(
     info : PathInfo
         Only if ``return_info``.
     """
-    if not isinstance(flow, Flow | MomentFlow):
+    if not isinstance(flow, Flow | MomentFlow | OscillatingFlow):
         raise ConfigError("flow", flow, "must be a flow, as adambias.modified_flow returns")
     n_steps, every = _check_run(flow.rule, flow.losses, theta0, h, n_steps, every)
     _check_moments(moments, return_info)
-    if moments and not isinstance(flow, MomentFlow):
+    if moments and isinstance(flow, Flow):
         raise ConfigError("moments", moments, f"must be false: a {flow.name} flow has none")
     chosen = _method(flow, method)
     substeps = _check_integration(flow, theta0, h, substeps, chosen)
     places = places_of(flow, theta0, advance_by(chosen, h, substeps))
     kept = len(flow.rule.remembered) if moments else None
+    if moments and isinstance(flow, OscillatingFlow):
+        path, info = _collect(places, theta0, n_steps, every, True, len(flow.decays) + 1)
+        *means, amplitude = info.moments or ()
+        return path, replace(info, moments=tuple(means), amplitude=amplitude)
     return _collect(places, theta0, n_steps, every, return_info, kept)
 
 
@@ -242,18 +254,29 @@ def iterates(
         yield theta, tuple(corrected[i] for i in rule.remembered)
 
 
-def places_of(flow: Flow | MomentFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
+def places_of(flow: AnyFlow, theta: Tensor, advance: Advance) -> Iterator[Place]:
     """Yield the places of a flow at h, 2 h, ...; ``advance`` is from :func:`advance_by`."""
-    if isinstance(flow, MomentFlow):
-        state = flow.start(theta)
-        while True:
+    if not isinstance(flow, Flow):
+        for state in states_of(flow, theta, advance):
             yield state[0], flow.estimates(state)
-            state = advance(flow.velocity, flow.fading, state)
+        return
     drift, state = flow.drift, (theta,)
     for n in itertools.count():
         # Each [nh, (n+1)h] on its own, as the drift jumps where n changes.
         state = advance(partial(_drift_at, drift, n), (None,), state)
         yield state[0], ()
+
+
+def states_of(
+    flow: MomentFlow | OscillatingFlow, theta: Tensor, advance: Advance
+) -> Iterator[State]:
+    """Yield the states of a flow that has moments, at h, 2 h, ..."""
+    state = flow.start(theta)
+    while True:
+        yield state
+        if isinstance(flow, OscillatingFlow):
+            state = flow.renewed(state)
+        state = advance(flow.velocity, flow.fading, state)
 
 
 def _drift_at(drift: Callable[[Tensor, int], Tensor], n: int, state: State) -> State:
@@ -394,7 +417,7 @@ def _check_moments(moments: bool, return_info: bool) -> None:
         raise ConfigError("moments", moments, "must come with return_info=True, which holds them")
 
 
-def _method(flow: Flow | MomentFlow, method: Method | None) -> Method:
+def _method(flow: AnyFlow, method: Method | None) -> Method:
     if method is not None and method not in METHODS:
         raise ConfigError("method", method, choose_from(METHODS, method))
     if flow.name == "memoryless":
@@ -418,7 +441,7 @@ def _check_run(
 
 
 def _check_integration(
-    flow: Flow | MomentFlow, theta0: Tensor, h: Number, substeps: int, method: Method
+    flow: AnyFlow, theta0: Tensor, h: Number, substeps: int, method: Method
 ) -> int:
     """Return ``substeps`` as a plain integer."""
     substeps = integer("substeps", substeps, at_least=1)
@@ -431,6 +454,6 @@ def _check_integration(
         same = torch.as_tensor(flow.h).double() == torch.as_tensor(h).double()
         if not bool(same.all()):
             raise ConfigError("h", h, f"must be the step size the flow was made for, {flow.h}")
-    if isinstance(flow, MomentFlow) and method != "dop853":
+    if not isinstance(flow, Flow) and method != "dop853":
         return max(substeps, flow.substeps)
     return substeps
