@@ -120,3 +120,28 @@ def test_weights_and_preconditioner_are_those_of_the_direction():
 def test_what_has_no_threshold_is_refused(rule, said):
     with pytest.raises(ConfigError, match=said):
         stability_threshold(rule)
+
+
+def test_while_memory_fills_the_threshold_is_lower():
+    for n in (0, 3, 50):
+        filled = 1 - 0.9 ** (n + 1)
+        assert stability_threshold(rules.adam(beta1=0.9), n) == pytest.approx(38 * filled)
+        assert stability_threshold(rules.rmsprop(beta2=0.9), n) == pytest.approx(2)
+        raw = rules.adam(beta1=0.9, bias_correction=False)
+        assert stability_threshold(raw, n) == pytest.approx(38)
+    assert stability_threshold(rules.nadam(beta1=0.9), 10_000) == pytest.approx(
+        stability_threshold(rules.nadam(beta1=0.9))
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_the_steps_grow_until_that_threshold_is_passed_and_then_shrink(share):
+    rule, one = rules.heavy_ball(beta1=0.99), torch.ones(1, dtype=torch.float64)
+    h = share * stability_threshold(rule)
+    path = ab.iterate(rule, lambda theta: (theta * theta).sum() / 2, one, h, 3000).abs()[:, 0]
+    passed = next(n for n in range(3000) if stability_threshold(rule, n) > h)
+    top = int(path.argmax())
+    assert path[top] > 100
+    # The last of the growth is slow, and the swing takes a few steps to turn.
+    assert passed / 2 <= top <= passed + 20
+    assert path[-50:].max() < 1e-3 * path[top]

@@ -31,7 +31,7 @@ def test_a_row_is_what_a_training_measures(few_digits, tmp_path):
         record = records[epoch]
         assert edge == pytest.approx(record.edge, rel=1e-3)
         assert loss == pytest.approx(record.train_loss, rel=1e-3)
-        seen = 0.05 * record.preconditioned_sharpness / stability_threshold(rule_of(trial))
+        seen = 0.05 * record.preconditioned_sharpness / stability_threshold(rule_of(trial), epoch)
         assert record.edge == pytest.approx(seen)
     written = json.loads((tmp_path / "stability.json").read_text())
     assert written["rows"][0]["grid"] == "slow"

@@ -1,7 +1,9 @@
 """The edge of stability in a training's history: when it is reached, and what the hill is made of.
 
 The *edge* is the curvature that the optimizer sees, over its threshold of linear stability; it is
-measured at some epochs, and a training crosses at the first of them at which it is 1 or more.
+measured at some epochs, and a training crosses at the first of them at which it is 1 or more. Not
+at the start: before a step there is nothing that could have grown, and where bias correction makes
+the first steps large the threshold is far lower there than soon after.
 """
 
 from __future__ import annotations
@@ -19,21 +21,22 @@ from adambias.config.measures import SMOOTH_LOSS, SMOOTH_NORM
 
 def crossing(epochs: ArrayLike, edge: ArrayLike) -> float:
     """Return the first measured epoch at which the edge is 1 or more; NaN if there is none."""
-    over = np.flatnonzero(np.asarray(edge, dtype=float) >= 1)
-    return float(np.asarray(epochs)[over[0]]) if over.size else np.nan
+    places = np.asarray(epochs)
+    over = np.flatnonzero((np.asarray(edge, dtype=float) >= 1) & (places > 0))
+    return float(places[over[0]]) if over.size else np.nan
 
 
-def settled(edge: ArrayLike) -> float:
+def settled(epochs: ArrayLike, edge: ArrayLike) -> float:
     """Return the median of the edge from the crossing on, NaN without one.
 
     Parameters
     ----------
-    edge : array, shape (epochs,)
-        NaN at epochs at which it was not measured.
+    epochs, edge : array, shape (epochs,)
+        The edge is NaN at epochs at which it was not measured.
     """
-    values = np.asarray(edge, dtype=float)
-    over = np.flatnonzero(values >= 1)
-    return float(np.nanmedian(values[over[0] :])) if over.size else np.nan
+    first = crossing(epochs, edge)
+    after = np.asarray(edge, dtype=float)[np.asarray(epochs) >= first]
+    return float(np.nanmedian(after)) if after.size else np.nan
 
 
 def summarise(history: Columns, floor: float, decades: float) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def summarise(history: Columns, floor: float, decades: float) -> dict[str, Any]:
     onset = find_rise(norm, decades)
     return {
         "crossing_epoch": np.nan if edge is None else crossing(epochs, edge),
-        "edge_settled": np.nan if edge is None else settled(edge),
+        "edge_settled": np.nan if edge is None else settled(epochs, edge),
         "onset_epoch": np.nan if onset is None else float(epochs[onset]),
         "oscillation_share": np.nan if onset is None else _share(history, floor, onset),
     }

@@ -49,17 +49,20 @@ def load(tables: Tables, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     trials = tables.frame("trials.parquet")
     trials = trials[(trials["grid"] == GRID) & (trials["regime"] == "oscillation")]
     curves = tables.frame("curves.parquet")
-    curves = curves[(curves["grid"] == GRID) & curves["trial"].isin(trials["trial"])]
+    curves = curves[(curves["grid"] == GRID) & curves["trial"].isin(trials["trial"])].copy()
     if column not in curves or curves[column].isna().all():
         raise Missing(f"no trial of the grid {GRID} measured {column}")
     values = trials[["trial", "beta1", "seed", "norm_floor", "start_train_loss"]]
+    # Before a step nothing can have grown, and the threshold of the first is a small one.
+    curves[column] = curves[column].where(curves["epoch"] > 0)
     return trials, curves.astype({"trial": str}).merge(values, on="trial").sort_values("epoch")
 
 
 def _rules(tables: Tables) -> pd.DataFrame:
     """Return a row per setting, seed and measured epoch of the stage ``stability``."""
     rows = pd.DataFrame(tables.json(RULES)["rows"])
-    return rows.explode(["epoch", "edge"]).astype({"epoch": float, "edge": float})
+    rows = rows.explode(["epoch", "edge"]).astype({"epoch": float, "edge": float})
+    return rows[rows["epoch"] > 0]
 
 
 def _draw_rules(ax: Axes, rows: pd.DataFrame) -> None:

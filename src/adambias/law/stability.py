@@ -14,6 +14,9 @@ and the rule is stable while all of them are within the unit circle. The thresho
 mu > 0 at which one is on it. For gradient descent and RMSProp that is 2, for heavy ball and Adam
 2 (1 + beta) / (1 - beta), where z = -1.
 
+With bias correction a moment is divided by c_l = 1 - d_l^(n+1) in step n, and so is its weight w_l.
+While memory fills, steps are larger for it and the threshold is lower: c times that for Adam.
+
 References
 ----------
 Cohen, Kaur, Li, Kolter and Talwalkar (2021), Gradient descent on neural networks typically occurs
@@ -76,7 +79,7 @@ def linear_weights(
     return slopes / inverse, inverse
 
 
-def stability_threshold(rule: UpdateRule) -> float:
+def stability_threshold(rule: UpdateRule, step: int | None = None) -> float:
     """Return the largest h times preconditioned curvature at which a rule is linearly stable.
 
     Parameters
@@ -84,11 +87,13 @@ def stability_threshold(rule: UpdateRule) -> float:
     rule : UpdateRule
         The optimizer, its decays numbers. What its direction does to the weights themselves, such
         as weight decay, is left out.
+    step : int, optional
+        Step n, from 0, whose bias correction counts; by default memory is full.
 
     Returns
     -------
     float
-        2 for gradient descent, 38 for Adam with beta1 = 0.9.
+        2 for gradient descent, 38 for Adam with beta1 = 0.9, and 3.8 for its step 0.
 
     Raises
     ------
@@ -98,7 +103,10 @@ def stability_threshold(rule: UpdateRule) -> float:
     require_rule(rule)
     if any(isinstance(decay, Tensor) for decay in rule.decays):
         raise ConfigError("decay", "a tensor", "must be a number for a threshold of stability")
-    return _smallest(*_shares(rule))
+    weights, decays = _shares(rule)
+    if step is not None and rule.bias_correction:
+        weights = weights / (1 - decays ** (step + 1))
+    return _smallest(weights, decays)
 
 
 def multipliers(rule: UpdateRule, mu: float) -> NDArray[np.complex128]:

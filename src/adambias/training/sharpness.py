@@ -2,8 +2,8 @@
 
 ``sharpness`` is the largest eigenvalue of the Hessian. ``preconditioned_sharpness`` is that of
 D^(-1/2) Hessian D^(-1/2), with D the preconditioner of the step that comes next, its moments
-corrected for their start; times h over the rule's threshold of linear stability it is ``edge``,
-which is 1 where the rule is about to become unstable, see :mod:`adambias.law.stability`.
+corrected for their start; times h over the threshold of linear stability of that step it is
+``edge``, which is 1 where the rule is about to become unstable, see :mod:`adambias.law.stability`.
 
 Eigenvalues are ARPACK's, by Hessian-vector products alone, from the gradient, which near the edge
 has the direction of the oscillation. From the eigenvector of the time before it takes as many
@@ -135,7 +135,7 @@ def preconditioned_sharpness() -> Measure:
     """Return the measure of the sharpness that the optimizer sees.
 
     Columns: ``preconditioned_sharpness``, ``preconditioned_residual``, ``preconditioned_products``
-    and ``edge``, h times it over the rule's threshold; missing as those of :func:`sharpness`, and
+    and ``edge``, h times it over the step's threshold; missing as those of :func:`sharpness`, and
     where the preconditioner is not positive.
     """
     return Measure(
@@ -161,7 +161,7 @@ def _preconditioned(snapshot: Snapshot) -> Tensor:
     found = (math.nan,) * 3
     if bool((inverse > 0).all()) and bool(inverse.isfinite().all()):
         found = _largest(snapshot, inverse.double().sqrt())
-    edge = snapshot.trial.h * found[0] / stability_threshold(rule)
+    edge = snapshot.trial.h * found[0] / stability_threshold(rule, snapshot.epoch)
     return torch.tensor([*found, edge], dtype=torch.float64, device=snapshot.grad.device)
 
 

@@ -45,9 +45,10 @@ def test_they_are_a_family_of_their_own():
 def test_the_crossing_is_the_first_measured_epoch_at_the_threshold():
     epochs, edge = np.arange(8), [0.5, np.nan, 0.9, np.nan, 1.2, np.nan, 0.8, 1.0]
     assert crossing(epochs, edge) == 4
-    assert settled(edge) == 1.0
+    assert settled(epochs, edge) == 1.0
     assert math.isnan(crossing(epochs, [0.5] * 8))
-    assert math.isnan(settled([0.5] * 8))
+    assert math.isnan(settled(epochs, [0.5] * 8))
+    assert crossing(epochs, [3.0, *edge[1:]]) == 4, "before a step nothing can have grown"
 
 
 def test_a_rise_begins_where_the_norm_leaves_its_lowest():

@@ -13,7 +13,7 @@ from adambias.analysis.claims.claim import Reading
 from adambias.analysis.claims.findings import Findings
 from adambias.analysis.claims.trainings import change_of, over_seeds, too_many
 from adambias.analysis.curves import log_positive
-from adambias.analysis.edge import settled
+from adambias.analysis.edge import crossing, settled
 from adambias.analysis.progress import at_levels, levels
 from adambias.analysis.trends import Estimate, VerdictWord, mean_over_seeds
 from adambias.config import ClaimSpec, Verdict
@@ -34,7 +34,8 @@ def rules_settle(findings: Findings, claim: ClaimSpec) -> Reading:
     rows = pd.DataFrame((findings.stability or {}).get("rows", []))
     by_setting: list[Estimate] = []
     if len(rows):
-        rows = rows.assign(settled=[settled(np.array(edge, dtype=float)) for edge in rows["edge"]])
+        pairs = zip(rows["epoch"], rows["edge"], strict=True)
+        rows = rows.assign(settled=[settled(epochs, edge) for epochs, edge in pairs])
         settings = rows.groupby(["rule", "h", "beta1"])
         level = findings.settings.level
         by_setting = [mean_over_seeds(of.set_index("seed")["settled"], level) for _, of in settings]
@@ -177,8 +178,8 @@ def _curve(findings: Findings, key: str) -> pd.DataFrame:
 
 def _loss_at_crossing(curve: pd.DataFrame) -> float:
     """Return the lowest loss up to the crossing; NaN if the training never crosses."""
-    over = np.flatnonzero(curve["edge"] >= 1) if "edge" in curve else np.array([])
-    return float(curve["fraction"].iloc[: over[0] + 1].min()) if over.size else math.nan
+    first = crossing(curve["epoch"], curve["edge"]) if "edge" in curve else math.nan
+    return float(curve.loc[curve["epoch"] <= first, "fraction"].min())
 
 
 def _within(
