@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from adambias.core.errors import ConfigError
+from adambias.core.registry import LOSSES
 from adambias.networks import build, style
 from adambias.networks.batchnorm import BlockBatchNorm, twice_differentiable
 
@@ -142,3 +143,11 @@ def test_its_value_and_gradient_are_torchs_to_the_last_bit(dtype):
         assert torch.equal(one, other)
     for before, after in zip(buffers, layer.buffers(), strict=True):
         assert torch.equal(before, after), "buffers stay as they are"
+
+
+def test_mse_is_half_the_squared_distance_from_one_hot_summed_over_images():
+    outputs = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.5, 0.0]], requires_grad=True)
+    loss = LOSSES.factory("mse")()(outputs, torch.tensor([0, 1]))
+    assert float(loss) == pytest.approx((0 + 0 + 4 + 0 + 0.25 + 0) / 2)
+    loss.backward()
+    torch.testing.assert_close(outputs.grad, torch.tensor([[0.0, 0.0, 2.0], [0.0, -0.5, 0.0]]))

@@ -57,7 +57,7 @@ def estimate(claim: dict[str, Any]) -> str:
 
 def quoted(scale: str, key: str, field: str) -> str:
     """Return what a quotation must say."""
-    if key in ("trained", "computed"):
+    if key in ("trained", "project", "computed"):
         return str(metrics(scale)["verdicts"][key][field])
     claim, _, reading = key.partition(".")
     found = metrics(scale)["claims"][claim]
@@ -71,9 +71,9 @@ def readings(scale: str) -> str:
     """Return the table of the claims on trainings."""
     rows = []
     for key, spec in CLAIMS.items():
-        if not spec.grids:
+        claim = metrics(scale)["claims"].get(key)
+        if not spec.grids or claim is None:  # this project's own are of some scales alone
             continue
-        claim = metrics(scale)["claims"][key]
         used = f"{claim['n']} ({spans(claim['seeds'])})" if claim.get("seeds") else "0"
         rows.append(
             [
