@@ -95,7 +95,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_are_the_golden_ones(made, name, tmp_path):
-    made[name].to_csv(tmp_path / name, index=False)
+    made[name].to_csv(tmp_path / name, index=False, float_format="%.10g")
     found, golden = pd.read_csv(tmp_path / name), pd.read_csv(GOLDEN / name)
     pd.testing.assert_frame_equal(found, golden, rtol=1e-6, atol=1e-9)
 

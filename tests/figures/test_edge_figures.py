@@ -59,7 +59,7 @@ def test_every_medium_has_its_width_and_no_text_outside(tables, drawn, module, m
 
 def test_the_edge_shows_rules_sweeps_and_where_the_norm_begins_to_rise(tables, drawn):
     rules, sweeps, norms = drawn(edge, tables).axes
-    assert len([line for line in rules.lines if len(line.get_xdata()) == 5]) == 2
+    assert len([line for line in rules.lines if len(line.get_xdata()) == 4]) == 2
     seeds = [line for line in sweeps.lines if line.get_gid() == "seed"]
     assert len(seeds) == 10
     np.testing.assert_allclose(seeds[0].get_ydata().max(), 1.0)

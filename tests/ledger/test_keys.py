@@ -67,6 +67,7 @@ def test_the_kept_trials_are_found_by_their_keys():
 def test_a_field_that_came_later_counts_once_it_is_used(name):
     field = next(f for f in dataclasses.fields(Trial) if f.name == name)
     others = {"loss": "own.losses:make", "measures": ("weight_norm",), "memory": "forgotten"}
+    others |= {"measure_every": 5}
     used = others[name]
     trial = Trial(h=1e-3, epochs=4)
 

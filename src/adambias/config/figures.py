@@ -79,8 +79,8 @@ FIGURES: dict[str, FigureSpec] = {
     "netflow": _built_in("netflow", "netflow.json"),
     "reach": _built_in("reach", "reach.json"),
     "cause": _built_in("cause", "cause.json", "claims.json"),
+    "hill": _built_in("hill", *_CURVES, grids=("edge",)),
     "edge": _built_in("edge", *_CURVES, grids=("edge",)),
-    "hill": _built_in("hill", *_CURVES),
 }
 """Every built-in figure by its name, in the order of the report."""
 

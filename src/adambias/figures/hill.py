@@ -78,7 +78,7 @@ def _draw_row(over_epochs: Axes, over_loss: Axes, curves: pd.DataFrame, axis: st
     over_epochs.legend(handles=handles, title=style.SYMBOLS[axis], loc="upper left", ncols=2)
     low, high = over_epochs.get_ylim()
     over_epochs.set_ylim(low, high + 0.35 * (high - low))
-    style.note(over_epochs, f"n = {curves['seed'].nunique()} seeds", at=(0.98, 0.03))
+    style.note(over_epochs, f"n = {curves['seed'].nunique()} seeds", at=(0.98, 0.97))
 
 
 def caption(tables: Tables) -> str:

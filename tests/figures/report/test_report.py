@@ -159,7 +159,7 @@ def test_a_claim_shows_what_decides_it_and_what_it_rests_on(page, results):
         *("agrees raw: agrees, p = ", ", corrected ", claim["reason"]),
     ):
         assert words in decides
-    assert len(beside) == len(claim["readings"]) == 3
+    assert len(beside) == len(claim["readings"]) == 5
     for line, (name, reading) in zip(beside, rows.readings(claim), strict=True):
         assert line.startswith(f"{name} {reading['claimed']} ")
         assert rows.estimate(reading) in line
