@@ -42,6 +42,7 @@ OTHER_VALUES = {
     "loss": "own.losses:make",
     "measures": ("weight_norm",),
     "memory": "forgotten",
+    "measure_every": 5,
 }
 
 

@@ -32,7 +32,7 @@ def test_every_figure_and_number_is_there(road: Path) -> None:
     assert {p for p in PICTURES if not (road / p).stat().st_size} == set()
     assert json.loads((road / "results/metrics.json").read_text())
     assert (road / "reports/index.html").stat().st_size > 10_000
-    assert len(list((road / "runs").glob("*/done.json"))) == 11
+    assert len(list((road / "runs").glob("*/done.json"))) == 13
     assert (road / "mlflow.db").exists()
 
 

@@ -44,7 +44,8 @@ def assert_shown(table: pd.DataFrame, claims: list[dict[str, Any]]) -> None:
     }.items():
         assert list(table[name]) == [claim[field] for claim in claims]
     for row, claim in zip(table.to_dict("records"), claims, strict=True):
-        assert row["decided by"] == f"{claim['name']}: {claim['statistic']}"
+        name = claim["name"] or claim["decided_by"]
+        assert row["decided by"] == f"{name}: {claim['statistic']}"
         assert int(row["n"]) == claim["n"]
         assert row["trials"] == f"{claim['used']} of {claim['planned']}"
         assert row["found"] != claim["found"] or claim["verdict"] in ("agrees", "disagrees")
