@@ -14,7 +14,7 @@ from machine import describe
 import adambias as ab
 
 EPOCHS = 60
-MEASURES = ("smooth_norms", "sharpness", "preconditioned_sharpness")
+MEASURES = ("smooth_norm", "smooth_norms", "sharpness", "preconditioned_sharpness")
 
 
 def seconds(trial: ab.Trial, data: ab.Dataset) -> float:
