@@ -65,7 +65,7 @@ def of_the_edge(claims: Sequence[Row]) -> Iterator[str]:
         after = claim["readings"]["after_edge"]
         yield (
             "At equal progress beta1 changes the norm, in powers of ten, by "
-            f"{_told(claim)} before any training comes to the threshold, where only the bias can "
+            f"{_told(claim)} before any training comes to the threshold, where the edge cannot "
             f"act, and by {_told(after)} afterwards."
         )
 
