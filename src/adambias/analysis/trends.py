@@ -293,6 +293,36 @@ def decide(
     return "disagrees", f"the interval excludes {null} on the other side"
 
 
+def decide_within(
+    estimates: Sequence[Estimate], bounds: tuple[float, float], rule: Verdict
+) -> tuple[VerdictWord, str]:
+    """Return the verdict on a claim that a number is within bounds, at each of some settings.
+
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+        What was measured, one for each setting.
+    bounds : (float, float)
+        Between which every interval must lie to agree; one that lies outside disagrees.
+    rule : Verdict
+        How many seeds are needed.
+
+    Returns
+    -------
+    verdict, reason : str
+    """
+    low, high = bounds
+    every, one = ("every setting's", "a setting's") if len(estimates) > 1 else ("the", "the")
+    fewest = min(each.n for each in estimates)
+    if fewest < rule.seeds:
+        return "inconclusive", f"{fewest} usable of at least {rule.seeds} seeds"
+    if all(low < each.low and each.high < high for each in estimates):
+        return "agrees", f"{every} interval is within {low:g} and {high:g}"
+    if any(each.high < low or each.low > high for each in estimates):
+        return "disagrees", f"{one} interval is outside {low:g} to {high:g}"
+    return "inconclusive", f"{one} interval reaches over {low:g} or {high:g}"
+
+
 def spans(seeds: Sequence[int]) -> str:
     """Write seeds as ranges: ``0 to 2, 7``."""
     ordered = sorted(set(seeds))

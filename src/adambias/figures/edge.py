@@ -28,7 +28,7 @@ MARKS = {
 
 def draw(tables: Tables) -> Figure:
     """Draw the edge by rule on a small network, by beta1 on the sweeps', and the norm there."""
-    trials, curves = load(tables, "edge")
+    trials, curves = _load(tables)
     rules = tables.has(RULES)
     figure, axes = style.panels(2 + rules, columns=2 + rules, aspect=0.95)
     if rules:
@@ -38,23 +38,17 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-def load(tables: Tables, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the grid's trials and their curves, at the epochs at which a column was measured.
-
-    Raises
-    ------
-    Missing
-        If no trial measured it.
-    """
+def _load(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the grid's trials and their curves."""
     trials = tables.frame("trials.parquet")
     trials = trials[(trials["grid"] == GRID) & (trials["regime"] == "oscillation")]
     curves = tables.frame("curves.parquet")
     curves = curves[(curves["grid"] == GRID) & curves["trial"].isin(trials["trial"])].copy()
-    if column not in curves or curves[column].isna().all():
-        raise Missing(f"no trial of the grid {GRID} measured {column}")
-    values = trials[["trial", "beta1", "seed", "norm_floor", "start_train_loss"]]
+    if "edge" not in curves or curves["edge"].isna().all():
+        raise Missing(f"no trial of the grid {GRID} measured the edge")
+    values = trials[["trial", "beta1", "seed"]]
     # Before a step nothing can have grown, and the threshold of the first is a small one.
-    curves[column] = curves[column].where(curves["epoch"] > 0)
+    curves["edge"] = curves["edge"].where(curves["epoch"] > 0)
     return trials, curves.astype({"trial": str}).merge(values, on="trial").sort_values("epoch")
 
 
@@ -70,7 +64,7 @@ def _draw_rules(ax: Axes, rows: pd.DataFrame) -> None:
     for (rule, h, beta1), of in rows.groupby(["rule", "h", "beta1"], sort=False):
         name = str(rule).replace("_", " ") + (f" β₁ {beta1:g}, h {h:g}" if rule == "adam" else "")
         ax.plot(*_means(of, "edge"), color=next(colours), label=name, linewidth=0.9)
-    _finish(ax, "epoch")
+    _finish(ax)
     ax.legend(loc="lower right", fontsize=0.75 * style.measures().text)
     ax.set_title(f"{rows['model'].iloc[0]}, {rows['activation'].iloc[0]}, {rows['loss'].iloc[0]}")
 
@@ -82,30 +76,24 @@ def _means(rows: pd.DataFrame, column: str) -> tuple[Any, Any]:
 
 
 def _draw_sweeps(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    for value, colour in colours_of(trials).items():
+    for value, colour in style.shades(trials["beta1"]).items():
         of = curves[(curves["beta1"] == value) & curves["edge"].notna()]
         for _, one in of.groupby("seed"):
             ax.plot(one["epoch"], one["edge"], color=colour, alpha=0.35, linewidth=0.6, gid="seed")
         ax.plot(*_means(of, "edge"), color=colour, label=f"{value:g}", gid="mean")
-    _finish(ax, "epoch")
+    _finish(ax)
     ax.legend(title="β₁", loc="lower right")
     ax.set_title(" ".join(sorted(trials["dataset"].unique())) + ", " + trials["model"].iloc[0])
 
 
-def colours_of(trials: pd.DataFrame) -> dict[float, style.Colour]:
-    """Return a colour for each value of beta1."""
-    values = sorted(trials["beta1"].unique())
-    return dict(zip(values, style.sequence(len(values)), strict=True))
-
-
-def _finish(ax: Axes, along: str) -> None:
+def _finish(ax: Axes) -> None:
     ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=0)
     top = max(1.6, min(ax.get_ylim()[1], 3.0))
-    ax.set(xlabel=along, ylabel=CURVATURE, ylim=(0, top))
+    ax.set(xlabel="epoch", ylabel=CURVATURE, ylim=(0, top))
 
 
 def _draw_norms(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    for value, colour in colours_of(trials).items():
+    for value, colour in style.shades(trials["beta1"]).items():
         of = curves[curves["beta1"] == value]
         logs = of.assign(log_norm=np.log10(of["perturbed_one_norm"]))
         epochs, means = _means(logs, "log_norm")
@@ -128,7 +116,7 @@ def _draw_norms(ax: Axes, trials: pd.DataFrame, curves: pd.DataFrame) -> None:
 
 def caption(tables: Tables) -> str:
     """Say what is shown, and how many trainings reach the threshold."""
-    trials, _ = load(tables, "edge")
+    trials, _ = _load(tables)
     crossed = "; ".join(
         f"β₁ = {value:g}: {int(of['crossing_epoch'].notna().sum())} of {len(of)}"
         for value, of in trials.groupby("beta1")
@@ -146,7 +134,7 @@ def caption(tables: Tables) -> str:
 
 def alt(tables: Tables) -> str:
     """Say in words how high the curvature gets."""
-    _, curves = load(tables, "edge")
+    _, curves = _load(tables)
     highest = curves.groupby(["beta1", "seed"])["edge"].max().groupby("beta1").mean()
     said = ", ".join(f"{top:.2f} at beta1 {value:g}" for value, top in highest.items())
     return (

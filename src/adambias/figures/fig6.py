@@ -113,8 +113,7 @@ def _draw_means(
 
 
 def _colours(points: pd.DataFrame, axis: str) -> dict[Any, style.Colour]:
-    values = sorted(points[axis].unique())
-    return dict(zip(values, style.sequence(len(values)), strict=True))
+    return style.shades(points[axis])
 
 
 def _lines(points: pd.DataFrame) -> dict[Any, Any]:

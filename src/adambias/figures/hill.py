@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -55,15 +55,14 @@ def _load(tables: Tables) -> dict[str, pd.DataFrame]:
 
 
 def _draw_row(over_epochs: Axes, over_loss: Axes, curves: pd.DataFrame, axis: str) -> None:
-    values = sorted(curves[axis].unique())
-    shades = dict(zip(values, style.sequence(len(values)), strict=True))
+    shades = style.shades(curves[axis])
     for value, colour in shades.items():
         of = curves[curves[axis] == value]
         means = of.groupby("epoch")[["norm", "smooth"]].mean()
         over_epochs.plot(means.index, means["norm"], color=colour, gid="norm")
         over_epochs.plot(means.index, means["smooth"], color=colour, linestyle="--", gid="smooth")
         for _, one in of.groupby("seed"):
-            thin = {"color": colour, "linewidth": 0.7, "alpha": 0.7}
+            thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.7}
             over_loss.plot(one["loss"], one["norm"], **thin)
             over_loss.plot(one["smooth_loss"], one["smooth"], linestyle="--", **thin)
     over_epochs.set(xlabel="epoch", ylabel="norm\n(excess, powers of ten)")

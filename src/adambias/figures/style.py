@@ -242,6 +242,12 @@ def sequence(count: int, palette: str = "viridis") -> list[Colour]:
     return [mpl.colormaps[palette](s)[:3] for s in shades]
 
 
+def shades(values: Iterable[Any]) -> dict[Any, Colour]:
+    """Return an ordered colour for each of the values that there are."""
+    ordered = sorted(set(values))
+    return dict(zip(ordered, sequence(len(ordered)), strict=True))
+
+
 def fixed_ticks(axis: Axis, places: Iterable[float], labels: Sequence[str]) -> None:
     """Put ticks with labels at given places and nowhere else."""
     axis.set_major_locator(FixedLocator(list(places)))

@@ -15,7 +15,7 @@ from adambias.analysis.claims.trainings import change_of, over_seeds, too_many
 from adambias.analysis.curves import log_positive
 from adambias.analysis.edge import crossing, settled
 from adambias.analysis.progress import at_levels, levels
-from adambias.analysis.trends import Estimate, VerdictWord, mean_over_seeds
+from adambias.analysis.trends import Estimate, VerdictWord, decide_within, mean_over_seeds
 from adambias.config import ClaimSpec, Verdict
 
 SETTLED = (0.9, 1.1)
@@ -65,15 +65,7 @@ def _rules(settings: list[Estimate], rows: int, rule: Verdict) -> tuple[VerdictW
     lacking = rows - sum(each.n for each in settings)
     if lacking > rule.missing_share * rows:
         return "not testable", f"{lacking} of {rows} trainings never come to the threshold"
-    low, high = SETTLED
-    fewest = min(each.n for each in settings)
-    if fewest < rule.seeds:
-        return "inconclusive", f"{fewest} usable of at least {rule.seeds} seeds"
-    if all(low < each.low and each.high < high for each in settings):
-        return "agrees", f"every setting's interval is within {low:g} and {high:g}"
-    if any(each.high < low or each.low > high for each in settings):
-        return "disagrees", f"a setting's interval is outside {low:g} to {high:g}"
-    return "inconclusive", f"a setting's interval reaches over {low:g} or {high:g}"
+    return decide_within(settings, SETTLED, rule)
 
 
 def settles(findings: Findings, claim: ClaimSpec) -> Reading:
@@ -134,38 +126,28 @@ def after_edge(findings: Findings, claim: ClaimSpec) -> Reading:
 
 def _around_edge(findings: Findings, claim: ClaimSpec, part: str) -> Estimate:
     usable = findings.usable(claim).drop_duplicates("trial")
-    pieces = [_seed_around_edge(findings, of)[part] for _, of in usable.groupby("seed")]
+    pieces = [_seed_around_edge(findings, of, part) for _, of in usable.groupby("seed")]
     norms = pd.concat(pieces) if pieces else pd.Series(dtype=float)
     points = usable.assign(norm=usable["trial"].map(norms).astype(float))
     return change_of(findings, claim, points, "norm")
 
 
-def _seed_around_edge(findings: Findings, trials: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return a seed's mean log-excess by trial, at equal progress before and after the crossing."""
+def _seed_around_edge(findings: Findings, trials: pd.DataFrame, part: str) -> pd.Series:
+    """Return a seed's mean log-excess by trial, at equal progress before or after the crossing."""
     curves = {key: _curve(findings, key) for key in trials["trial"]}
     floors = trials.set_index("trial")["norm_floor"]
     lowest = max(curve["fraction"].min() for curve in curves.values())
     crossings = [_loss_at_crossing(curve) for curve in curves.values()]
     first = max([loss for loss in crossings if loss > lowest], default=lowest)
-    ranges = {"before": (first, 1.0), "after": (lowest, first)}
-    number = findings.settings.loss_levels
-    found = {}
-    for part, (low, high) in ranges.items():
-        empty = not low < high
-        found[part] = pd.Series(
-            {
-                key: math.nan
-                if empty
-                else at_levels(
-                    curve["fraction"],
-                    log_positive(curve["perturbed_one_norm"] - floors[key]),
-                    levels((low, high), number),
-                ).mean()
-                for key, curve in curves.items()
-            },
-            dtype=float,
-        )
-    return found
+    low, high = (first, 1.0) if part == "before" else (lowest, first)
+    if not low < high:
+        return pd.Series(math.nan, index=list(curves), dtype=float)
+    edges = levels((low, high), findings.settings.loss_levels)
+    means = {}
+    for key, curve in curves.items():
+        excess = log_positive(curve["perturbed_one_norm"] - floors[key])
+        means[key] = at_levels(curve["fraction"], excess, edges).mean()
+    return pd.Series(means, dtype=float)
 
 
 def _curve(findings: Findings, key: str) -> pd.DataFrame:
@@ -199,16 +181,9 @@ def _within(
     )
     reason = too_many(findings, usable, values.isna(), missing)
     verdict: tuple[VerdictWord, str] = ("not testable", reason)
-    low, high = bounds
     if not reason:
-        if found.n < rule.seeds:
-            verdict = "inconclusive", f"{found.n} usable of at least {rule.seeds} seeds"
-        elif found.low > low and found.high < high:
-            verdict = "agrees", f"the interval is within {low:g} and {high:g}"
-        elif found.high < low or found.low > high:
-            verdict = "disagrees", f"the interval is outside {low:g} to {high:g}"
-        else:
-            verdict = "inconclusive", f"the interval reaches over {low:g} or {high:g}"
+        verdict = decide_within([found], bounds, rule)
+    low, high = bounds
     return Reading(
         estimate=found,
         statistic=claim.about.measures,

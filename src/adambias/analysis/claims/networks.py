@@ -11,8 +11,8 @@ import pandas as pd
 
 from adambias.analysis.claims.claim import Reading
 from adambias.analysis.claims.findings import Findings
-from adambias.analysis.trends import Estimate, VerdictWord, mean_over_seeds
-from adambias.config import ClaimSpec, Verdict
+from adambias.analysis.trends import Estimate, VerdictWord, decide_within, mean_over_seeds
+from adambias.config import ClaimSpec
 
 _FEWEST = 5
 """Settings within a law's reach that its claim needs."""
@@ -94,7 +94,7 @@ def _share(findings: Findings, claim: ClaimSpec, memory: str) -> Reading:
     rows = pd.DataFrame((findings.cause or {}).get("rows", []))
     shares = shares_of_effect(rows, claim.of, memory) if len(rows) else pd.Series(dtype=float)
     estimate = mean_over_seeds(shares, findings.settings.level)
-    verdict, reason = _by_share(estimate, findings.settings.verdict)
+    verdict, reason = decide_within([estimate], _EXPLAINED, findings.settings.verdict)
     return Reading(
         estimate=estimate,
         statistic=claim.about.measures,
@@ -133,14 +133,3 @@ def shares_of_effect(rows: pd.DataFrame, grid: str, memory: str) -> pd.Series:
 def _sum_of_all(values: pd.Series) -> float:
     """Sum without skipping a missing number: what diverged is not without an effect."""
     return float(values.sum(skipna=False))
-
-
-def _by_share(estimate: Estimate, rule: Verdict) -> tuple[VerdictWord, str]:
-    least, most = _EXPLAINED
-    if estimate.n < rule.seeds:
-        return "inconclusive", f"{estimate.n} usable of at least {rule.seeds} seeds"
-    if estimate.low > least and estimate.high < most:
-        return "agrees", f"the interval is within {least:g} and {most:g}"
-    if estimate.high < least or estimate.low > most:
-        return "disagrees", f"the interval is outside {least:g} to {most:g}"
-    return "inconclusive", f"the interval reaches over {least:g} or {most:g}"
