@@ -48,7 +48,7 @@ class ByteCounter(TorchDispatchMode):
 def count(model: str, block: int) -> tuple[float, float]:
     """Return operations and bytes per image of a forward and backward pass in bf16."""
     with torch.device("meta"):
-        network = models.build(model, in_channels=3, num_classes=10, image_size=32).bfloat16()
+        network = models.build(model, input_shape=(3, 32, 32), outputs=10).bfloat16()
         images = torch.empty(block, 3, 32, 32, dtype=torch.bfloat16)
         labels = torch.empty(block, dtype=torch.int64)
     counter, flops = ByteCounter(), FlopCounterMode(display=False)

@@ -35,7 +35,7 @@ from adambias.law.integration import advance_by, iterates, places_of, states_of
 from adambias.law.stability import stability_threshold
 from adambias.training.following import NetworkLoss
 from adambias.training.objective import Objective
-from adambias.training.sharpness import largest_eigenpair
+from adambias.training.sharpness import largest_eigenpairs
 from adambias.training.trainer import rule_of
 
 PAIRS = ((0.98, 0.999), (0.9, 0.999), (0.98, 0.9))
@@ -129,8 +129,8 @@ class Problem:
 
         generator = torch.Generator().manual_seed(self.trial.seed)
         start = torch.randn(len(theta), generator=generator).double().numpy()
-        found = largest_eigenpair(product, start, tolerance=0.05)
-        return self.h * found.value / stability_threshold(self.rule)
+        found = largest_eigenpairs(product, start, tolerance=0.05)
+        return self.h * float(found.values[0]) / stability_threshold(self.rule)
 
 
 def windows(values: list[float], width: int) -> np.ndarray:

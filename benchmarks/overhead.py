@@ -38,10 +38,7 @@ def bare_epoch(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
 
 def bare_model(name: str, data: Dataset) -> torch.nn.Module:
     """Return the network in the layout that the trainer uses."""
-    _, channels, side, _ = data.train_images.shape
-    model = models.build(
-        name, in_channels=channels, num_classes=data.num_classes, image_size=side, seed=0
-    )
+    model = models.build(name, input_shape=data.input_shape, outputs=data.outputs, seed=0)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -51,7 +48,7 @@ def measure(name: str, data: Dataset, epochs: int) -> tuple[list[float], list[fl
     training = ab.train(trial, data, device="cpu")
     next(training)
     model = bare_model(name, data)
-    images = data.standardised(data.train_images, torch.float32)
+    images = data.standardised(data.train_inputs, torch.float32)
     images = images.contiguous(memory_format=torch.channels_last)
     ours, bare, saves = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +56,7 @@ def measure(name: str, data: Dataset, epochs: int) -> tuple[list[float], list[fl
             started = time.process_time()
             next(training)
             ours.append(time.process_time() - started)
-            bare.append(bare_epoch(model, images, data.train_labels))
+            bare.append(bare_epoch(model, images, data.train_targets))
             if epoch % CHECKPOINT_EVERY == 0:
                 started = time.process_time()
                 checkpoint.save(Path(folder) / "checkpoint.pt", training.state_dict())

@@ -84,8 +84,8 @@ def paper_epochs(clone: Path, model: str, data: Dataset, block: int, epochs: int
     sys.modules.setdefault("vit_pytorch", types.SimpleNamespace(SimpleViT=None))  # type: ignore[arg-type]
     script: Any = importlib.import_module("train_on_real_datasets")
     script.PHYSICAL_BATCH_SIZE, script.NUMBER_OF_EPOCHS = block, epochs + 1
-    train = _Images(data.train_images, data.train_labels, data)
-    test = _Images(data.test_images, data.test_labels, data)
+    train = _Images(data.train_inputs, data.train_targets, data)
+    test = _Images(data.test_inputs, data.test_targets, data)
     script.get_dataset = lambda name, augment: (train, test, data.num_classes)
     stopwatch = _Stopwatch()
     logging.getLogger().addHandler(stopwatch)

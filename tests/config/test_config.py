@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import io
 import json
@@ -394,7 +393,7 @@ def test_a_trial_of_numpys_numbers_is_the_trial_of_pythons():
     trial = Trial(h=np.float64(1e-3), epochs=np.int64(3), seed=np.int32(1), beta1=np.float64(0.5))
 
     assert trial == Trial(h=1e-3, epochs=3, seed=1, beta1=0.5)
-    assert json.dumps(dataclasses.asdict(trial))
+    assert json.dumps(trial.identity())
 
 
 @pytest.mark.parametrize("rule", RULES.names)

@@ -19,12 +19,12 @@ from adambias.data.preparation import prepare
 
 
 def test_digits_split_is_stratified_disjoint_and_complete(digits):
-    counts = digits.train_labels.bincount() + digits.test_labels.bincount()
-    assert digits.train_images.shape == (400, 1, 8, 8)
-    assert digits.test_images.shape == (1397, 1, 8, 8)
-    share = digits.train_labels.bincount() / counts
+    counts = digits.train_targets.bincount() + digits.test_targets.bincount()
+    assert digits.train_inputs.shape == (400, 1, 8, 8)
+    assert digits.test_inputs.shape == (1397, 1, 8, 8)
+    share = digits.train_targets.bincount() / counts
     assert (share - 400 / 1797).abs().max() < 1 / counts.min()
-    both = torch.cat([digits.train_images, digits.test_images]).flatten(1)
+    both = torch.cat([digits.train_inputs, digits.test_inputs]).flatten(1)
     from sklearn.datasets import load_digits
 
     everything = np.sort(load_digits().data.astype(np.uint8), axis=0)
@@ -32,10 +32,10 @@ def test_digits_split_is_stratified_disjoint_and_complete(digits):
 
 
 def test_standardised_training_images_have_mean_zero_and_variance_one(digits):
-    images = digits.standardised(digits.train_images, torch.float64)
+    images = digits.standardised(digits.train_inputs, torch.float64)
     assert images.mean().abs() < 1e-12
     assert abs(images.std(correction=0) - 1) < 1e-12
-    assert digits.train_images.dtype == torch.uint8
+    assert digits.train_inputs.dtype == torch.uint8
 
 
 def test_a_second_reader_finds_the_same_data_and_other_settings_their_own_folder(tmp_path):
@@ -43,7 +43,7 @@ def test_a_second_reader_finds_the_same_data_and_other_settings_their_own_folder
     again = ab.load_dataset("digits", root=tmp_path)
     other = ab.load_dataset("digits", train_size=60, root=tmp_path)
     assert again.digest == first.digest != other.digest
-    assert len(ab.load_dataset("digits", root=tmp_path).train_labels) == 50
+    assert len(ab.load_dataset("digits", root=tmp_path).train_targets) == 50
     folders = sorted(p.name for p in tmp_path.iterdir())
     assert folders[0] == "digits"
     assert folders[1].startswith("digits-")
@@ -62,9 +62,9 @@ def test_manifest_holds_checksums_counts_and_settings(tmp_path):
 def test_label_noise_changes_that_share_of_the_labels(tmp_path):
     clean = ab.load_dataset("digits", train_size=200, root=tmp_path)
     noisy = ab.load_dataset("digits", train_size=200, label_noise=0.25, root=tmp_path)
-    assert torch.equal(clean.train_images, noisy.train_images)
-    assert (clean.train_labels != noisy.train_labels).sum() == 50
-    assert torch.equal(clean.test_labels, noisy.test_labels)
+    assert torch.equal(clean.train_inputs, noisy.train_inputs)
+    assert (clean.train_targets != noisy.train_targets).sum() == 50
+    assert torch.equal(clean.test_targets, noisy.test_targets)
 
 
 def test_a_damaged_array_is_refused_with_file_and_mend(tmp_path):
@@ -138,9 +138,9 @@ def _torchvisions_copy(folder, monkeypatch):
 def test_an_existing_copy_of_cifar_is_read_through_torchvision(tmp_path, monkeypatch):
     pixels = _torchvisions_copy(tmp_path / "downloads", monkeypatch)
     data = ab.load_dataset("cifar10", root=tmp_path)
-    assert data.train_images.shape == (25, 3, 32, 32)
-    assert torch.equal(data.test_images.flatten(1), torch.from_numpy(pixels["test_batch"]))
-    assert data.train_labels.bincount().tolist() == [5] * 5
+    assert data.train_inputs.shape == (25, 3, 32, 32)
+    assert torch.equal(data.test_inputs.flatten(1), torch.from_numpy(pixels["test_batch"]))
+    assert data.train_targets.bincount().tolist() == [5] * 5
     assert data.num_classes == 10
 
 
@@ -193,20 +193,20 @@ def _write(path, files):
 def test_image_folder_reads_trees_and_archives_alike(tmp_path, name):
     path = _write(tmp_path / name, _tree())
     data = ab.load_dataset("pets", path=path, train_size=8, root=tmp_path / "data")
-    assert data.train_images.shape == (8, 3, 8, 8)
-    assert data.train_labels.bincount().tolist() == [4, 4]
-    assert len(data.test_labels) == 6
+    assert data.train_inputs.shape == (8, 3, 8, 8)
+    assert data.train_targets.bincount().tolist() == [4, 4]
+    assert len(data.test_targets) == 6
     # The green channel tells the class, the blue one the split.
-    assert torch.equal(data.train_images[:, 1, 0, 0], 100 * data.train_labels.byte())
-    assert data.test_images[:, 2].eq(1).all()
-    assert data.train_images[:, 2].eq(0).all()
+    assert torch.equal(data.train_inputs[:, 1, 0, 0], 100 * data.train_targets.byte())
+    assert data.test_inputs[:, 2].eq(1).all()
+    assert data.train_inputs[:, 2].eq(0).all()
 
 
 def test_an_image_tree_without_splits_is_split(tmp_path):
     files = {f"{c}/{i}.png": _png(10 * i, "L") for c in "ab" for i in range(5)}
     data = ab.load_dataset("x", path=_write(tmp_path / "t", files), train_size=6, root=tmp_path)
-    assert data.train_images.shape == (6, 1, 8, 8)
-    assert len(data.test_labels) == 4
+    assert data.train_inputs.shape == (6, 1, 8, 8)
+    assert len(data.test_targets) == 4
     with pytest.raises(ConfigError, match="train_size"):
         ab.load_dataset("y", path=tmp_path / "t", root=tmp_path)
 
@@ -222,8 +222,8 @@ def test_one_coloured_image_makes_the_whole_folder_coloured(tmp_path, name, seed
     data = ab.load_dataset(
         "x", path=path, train_size=4, test_size=2, seed=seed, root=tmp_path / str(seed)
     )
-    assert data.train_images.shape == (4, 3, 8, 8)
-    everything = torch.cat([data.train_images, data.test_images])
+    assert data.train_inputs.shape == (4, 3, 8, 8)
+    everything = torch.cat([data.train_inputs, data.test_inputs])
     bright = everything[everything[:, 0, 0, 0] != 1]
     assert torch.equal(bright, bright[:, :1].expand_as(bright))
 
@@ -280,8 +280,8 @@ def test_real_cifar_images_train(tmp_path, cifar_archive, quick):
         test_size=20,
         root=tmp_path,
     )
-    assert data.train_images.shape == (40, 3, 32, 32)
-    assert data.train_labels.bincount().tolist() == [4] * 10
+    assert data.train_inputs.shape == (40, 3, 32, 32)
+    assert data.train_targets.bincount().tolist() == [4] * 10
     # Natural images: bright and dark pixels, and channels near the known means of CIFAR-10.
     assert all(abs(m - known) < 25 for m, known in zip(data.mean, (125, 123, 114), strict=True))
     trial = quick(dataset="cifar10", epochs=2)
@@ -295,7 +295,7 @@ def test_real_cifar_images_train(tmp_path, cifar_archive, quick):
 def test_a_dataset_is_a_line_in_a_repl(few_digits):
     shown = repr(few_digits)
     assert shown == (
-        "Dataset('digits', 40 training and 30 test images of (1, 8, 8), 10 classes, "
+        "Dataset('digits', 40 training and 30 test inputs of (1, 8, 8), 10 classes, "
         f"digest {few_digits.digest[:12]})"
     )
-    assert repr(few_digits.first(5)).startswith("Dataset('digits', 5 training and 5 test images")
+    assert repr(few_digits.first(5)).startswith("Dataset('digits', 5 training and 5 test inputs")

@@ -38,20 +38,20 @@ def halved(name):
 
 
 def test_the_images_are_all_rotations_of_the_photographs_tiles(everything):
-    train = upright(everything.train_images, everything.train_labels)
-    test = upright(everything.test_images, everything.test_labels)
+    train = upright(everything.train_inputs, everything.train_targets)
+    test = upright(everything.test_inputs, everything.test_targets)
     expected = tiles_of(halved("china.jpg") + halved("flower.jpg"))
     assert len(expected) == 520
     assert tiles_of(train) | tiles_of(test) == expected
     # Each tile is there eight times: as it is and mirrored, in four rotations.
     assert len({image.tobytes() for image in train}) == len(train) / 4 == 520
-    assert everything.train_images.shape == everything.test_images.shape == (2080, 3, 16, 16)
-    assert everything.test_labels.bincount().tolist() == [520] * 4
+    assert everything.train_inputs.shape == everything.test_inputs.shape == (2080, 3, 16, 16)
+    assert everything.test_targets.bincount().tolist() == [520] * 4
 
 
 def test_no_tile_is_in_both_splits_and_each_photograph_gives_half_its_tiles(everything):
-    train = tiles_of(upright(everything.train_images, everything.train_labels))
-    test = tiles_of(upright(everything.test_images, everything.test_labels))
+    train = tiles_of(upright(everything.train_inputs, everything.train_targets))
+    test = tiles_of(upright(everything.test_inputs, everything.test_targets))
     assert not train & test
     for name in ("china.jpg", "flower.jpg"):
         tiles = tiles_of(halved(name))
@@ -63,9 +63,9 @@ def test_sizes_are_stratified_and_the_seed_draws_other_tiles(tmp_path):
         ab.load_dataset("photos", train_size=100, test_size=200, seed=seed, root=tmp_path)
         for seed in (0, 1)
     )
-    assert small.train_labels.bincount().tolist() == [25] * 4
-    assert small.test_labels.bincount().tolist() == [50] * 4
-    both = [tiles_of(upright(data.test_images, data.test_labels)) for data in (small, other)]
+    assert small.train_targets.bincount().tolist() == [25] * 4
+    assert small.test_targets.bincount().tolist() == [50] * 4
+    both = [tiles_of(upright(data.test_inputs, data.test_targets)) for data in (small, other)]
     assert both[0] != both[1]
     for key in ("train_size", "test_size"):
         with pytest.raises(ConfigError, match=rf"{key}.*at most 2080"):

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev
 
+from adambias.core.registry import RULES
 from adambias.law.losses import Loss
 from adambias.law.rules import UpdateRule, make_rule
+
+COMPONENTWISE = tuple(name for name in RULES.names if make_rule(name).componentwise)
+"""Built-in rules whose steps in one component are of that component alone."""
 
 
 def labelled_rule(label: str, beta1: float, beta2: float) -> UpdateRule:

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from plain import COMPONENTWISE
 
 import adambias as ab
 from adambias.core.errors import ConfigError
-from adambias.core.registry import RULES
 from adambias.law import rules
 from adambias.law.rules import Moment, UpdateRule, square
 from adambias.law.stability import linear_weights, multipliers, stability_threshold
@@ -17,7 +17,7 @@ HUGE = 1e12
 """An epsilon beside which no gradient here counts, so that the preconditioner is its root."""
 EVERY = {
     name: {"epsilon": HUGE, "weight_decay": 1e-9 if name == "adamw" else 0.0}
-    for name in RULES.names
+    for name in COMPONENTWISE
 }
 
 

@@ -9,7 +9,7 @@ from adambias.core.registry import LOSSES
 from adambias.networks import build, style
 from adambias.networks.batchnorm import BlockBatchNorm, twice_differentiable
 
-CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": 32}
+CIFAR = {"input_shape": (3, 32, 32), "outputs": 10}
 
 
 def _count(model):
@@ -17,7 +17,7 @@ def _count(model):
 
 
 def test_resnet8_on_digits_has_77754_parameters():
-    assert _count(build.build("resnet8", in_channels=1, num_classes=10, image_size=8)) == 77_754
+    assert _count(build.build("resnet8", input_shape=(1, 8, 8), outputs=10)) == 77_754
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("resnet8", 1), ("resnet14", 2), ("resnet20", 3)])

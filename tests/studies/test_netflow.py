@@ -14,8 +14,8 @@ SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml", "laptop").scal
 
 
 def test_a_network_as_a_function_of_one_vector(digits):
-    images = digits.standardised(digits.train_images[:8], torch.float64)
-    labels = digits.train_labels[:8]
+    images = digits.standardised(digits.train_inputs[:8], torch.float64)
+    labels = digits.train_targets[:8]
     module = netflow.build(SETTINGS, images.shape[1], 10)
     loss = ab.losses.network(module, images, labels)
     theta = ab.losses.parameter_vector(module)
@@ -44,7 +44,7 @@ class _Attention(torch.nn.Module):
 
 
 def test_a_flow_passes_through_torchs_attention(digits):
-    images, labels = digits.standardised(digits.train_images[:8], torch.float64), range(8)
+    images, labels = digits.standardised(digits.train_inputs[:8], torch.float64), range(8)
     found = []
     for written_out in (False, True):
         torch.manual_seed(0)

@@ -58,8 +58,8 @@ def test_the_law_holds_on_the_smooth_network_in_small_steps_and_not_far_from_it(
 def test_a_row_is_what_the_same_training_records(chart, settings, few_digits):
     few = dataclasses.replace(
         few_digits,
-        train_images=few_digits.train_images[:30],
-        train_labels=few_digits.train_labels[:30],
+        train_inputs=few_digits.train_inputs[:30],
+        train_targets=few_digits.train_targets[:30],
     )
     trial = list(settings.trials())[3]
     records = list(ab.train(trial, few, device="cpu"))

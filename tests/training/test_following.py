@@ -47,9 +47,9 @@ def test_a_networks_loss_has_the_derivatives_of_the_plain_one(few_digits, quick)
     trial = quick(**SMOOTH, ghost_batch_size=16)
     objective = Objective(trial, few_digits, torch.device("cpu"))
     loss, theta = NetworkLoss(objective), objective.theta.detach().clone()
-    images = few_digits.standardised(few_digits.train_images, torch.float64)
+    images = few_digits.standardised(few_digits.train_inputs, torch.float64)
     twin = Objective(trial, few_digits, torch.device("cpu"))
-    plain = network(twin.model, images, few_digits.train_labels)
+    plain = network(twin.model, images, few_digits.train_targets)
     named = ab.losses.parameter_vector(twin.model)
 
     def as_vector(vector):  # the order of the trainer's vector, and each memory format, differ

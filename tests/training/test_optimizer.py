@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from plain import COMPONENTWISE
 
 from adambias.core.errors import ConfigError
-from adambias.core.registry import RULES
 from adambias.law import rules
 from adambias.training.optimizer import RuleOptimizer
 
@@ -66,7 +66,7 @@ def _scalar_recursion(name, theta, gradients, lr, *, correct, placement):
 
 @pytest.mark.parametrize("placement", ["inside", "outside"])
 @pytest.mark.parametrize("correct", [True, False])
-@pytest.mark.parametrize("name", RULES.names)
+@pytest.mark.parametrize("name", COMPONENTWISE)
 def test_every_rule_follows_its_scalar_recursion(name, correct, placement):
     gradients = _gradients([(3,)], 25)
     start = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)

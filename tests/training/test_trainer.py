@@ -47,19 +47,19 @@ print({"torch", "torch._dynamo", "torchvision", "sympy"} & set(sys.modules))
 def test_records_are_those_of_a_plain_loop_before_each_step(few_digits, quick):
     """An independent loop: torch's Adam, one pass, BatchNorm in training mode."""
     trial = quick(precision="fp64", epsilon_placement="outside", epsilon=1e-4, epochs=8)
-    model = models.build("resnet8", in_channels=1, num_classes=10, image_size=8, seed=0).double()
+    model = models.build("resnet8", input_shape=(1, 8, 8), outputs=10, seed=0).double()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-4)
-    images = few_digits.standardised(few_digits.train_images, torch.float64)
+    images = few_digits.standardised(few_digits.train_inputs, torch.float64)
     for n, record in enumerate(ab.train(trial, few_digits, device="cpu")):
         logits = model(images)
-        loss = functional.cross_entropy(logits, few_digits.train_labels)
+        loss = functional.cross_entropy(logits, few_digits.train_targets)
         optimizer.zero_grad()
         loss.backward()
         grad = torch.cat([p.grad.flatten() for p in model.parameters()])
         expected = {
             "epoch": n,
             "train_loss": loss.item(),
-            "train_accuracy": (logits.argmax(1) == few_digits.train_labels).double().mean().item(),
+            "train_accuracy": (logits.argmax(1) == few_digits.train_targets).double().mean().item(),
             "perturbed_one_norm": ab.perturbed_one_norm(grad, 1e-4).item(),
             "one_norm": grad.norm(1).item(),
             "two_norm": grad.norm(2).item(),
@@ -110,7 +110,7 @@ def test_exact_statistics_are_those_of_the_whole_training_set(few_digits, quick,
     """The stem's output does not depend on blocks: its statistics can be taken at once."""
     objective = Objective(quick(precision="fp64", ghost_batch_size=size), few_digits, CPU)
     objective.gradient()
-    images = few_digits.standardised(few_digits.train_images, torch.float64)
+    images = few_digits.standardised(few_digits.train_inputs, torch.float64)
     features = objective.model.conv1(images)
     layer = objective.model.bn1
     assert torch.allclose(layer.running_mean, features.mean((0, 2, 3)), rtol=0, atol=1e-13)
@@ -120,7 +120,7 @@ def test_exact_statistics_are_those_of_the_whole_training_set(few_digits, quick,
 
 def test_with_one_block_evaluation_computes_the_function_that_is_trained(digits, quick):
     mirrored = dataclasses.replace(
-        digits, test_images=digits.train_images, test_labels=digits.train_labels
+        digits, test_inputs=digits.train_inputs, test_targets=digits.train_targets
     )
     for record in ab.train(quick(eval_every=1, precision="fp64"), mirrored, device="cpu"):
         assert record.test_loss == pytest.approx(record.train_loss, rel=1e-9)
@@ -266,10 +266,10 @@ def test_running_out_of_memory_suggests_a_block_and_says_what_it_changes(quick):
             "mean": (0.0,) * 3,
             "std": (1.0,) * 3,
         },
-        train_images=images,
-        train_labels=labels,
-        test_images=images[:2],
-        test_labels=labels[:2],
+        train_inputs=images,
+        train_targets=labels,
+        test_inputs=images[:2],
+        test_targets=labels[:2],
     )
     fork = multiprocessing.get_context("fork")
     messages = fork.Queue()

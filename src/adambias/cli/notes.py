@@ -59,4 +59,4 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
 
 def describe(trial: Trial, swept: Collection[str] = ()) -> str:
     """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
-    return " ".join(naming.words(vars(trial), naming.telling(trial, swept), equals="="))
+    return " ".join(naming.words(trial.flat(), naming.telling(trial, swept), equals="="))

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
-from adambias.config.trial import TRIAL_FIELDS, Trial
+from adambias.config.trial import TRIAL_FIELDS, Trial, is_field, is_option
 from adambias.core.errors import ABSENT, ConfigError, choose_from
 from adambias.core.validation import Fraction, Pair, Positive, Range, Validated
 
@@ -365,7 +365,7 @@ class ClaimSpec(Validated):
         self._refuse_lacking()
         for name, options in {"axis": AXES, "of": self.about.choices}.items():
             value = getattr(self, name)
-            if value and options and value not in options:
+            if value and options and value not in options and not is_option(value):
                 raise ConfigError(name, value, choose_from(options, value))
         if isinstance(self.effect, str) and self.effect not in ("", *EFFECTS):
             raise ConfigError("effect", self.effect, f"{choose_from(EFFECTS)}, or a number")
@@ -447,8 +447,9 @@ class ClaimSpec(Validated):
 
 def _can_compare(left: str, sign: str, right: str) -> bool:
     """Tell whether a trial has the field, and more or less can be said of it."""
-    ordered = left in AXES and (right in AXES or isinstance(_value(right), float))
-    return left in TRIAL_FIELDS and (sign in ("==", "!=") or ordered)
+    numbers = left in AXES or is_option(left)
+    ordered = numbers and (right in AXES or isinstance(_value(right), float))
+    return is_field(left) and (sign in ("==", "!=") or ordered)
 
 
 def _value(word: str) -> str | float | bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from adambias.core.errors import ConfigError
+from adambias.core.options import Options
 from adambias.core.registry import SOURCES, is_own
-from adambias.core.validation import AtLeastOne, Fraction, NotEmpty, Range, Validated
+from adambias.core.validation import AtLeastOne, NotEmpty, Range, Validated
+
+NEED_PATH = ("image_folder", "arrays")
+"""Sources that read a file or folder of one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,29 +23,33 @@ class DatasetSpec(Validated):
     source : str
         See :mod:`adambias.data.sources`; ``package.module:factory`` for one's own.
     path : str, optional
-        The tree or archive of an ``image_folder``; a source of one's own may take one.
+        The tree or archive of an ``image_folder``, the file of ``arrays``, a text in place of the
+        one that ``text`` has; a source of one's own may take one.
     train_size, test_size : int, optional
-        Images in a stratified subset of each split.
+        Inputs in a subset of each split, stratified by class.
     label_noise : float
-        Fraction of the training labels replaced by another class.
+        Fraction of the training labels replaced by another class; with 1 all are drawn at random.
     seed : int
-        Of the choice and order of the images, and of the label noise.
+        Of the choice and order of the inputs, and of the label noise.
+    options : mapping
+        Options of the source, by the names of its own parameters.
     """
 
     source: Annotated[str, SOURCES.choice]
     path: str | None = None
     train_size: Annotated[int | None, AtLeastOne] = None
     test_size: Annotated[int | None, AtLeastOne] = None
-    label_noise: Annotated[float, Fraction] = 0.0
+    label_noise: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     seed: Annotated[int, Range(at_least=0)] = 0
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         # A source of one's own may take a path or not.
-        if not is_own(self.source) and (self.source == "image_folder") != (self.path is not None):
-            raise ConfigError(
-                "path", self.path, "is needed by source image_folder, and by no other"
-            )
+        needed, given = self.source in NEED_PATH, self.path is not None
+        if not is_own(self.source) and needed != given and self.source != "text":
+            words = " and ".join(NEED_PATH)
+            raise ConfigError("path", self.path, f"is needed by sources {words}, text may have one")
 
 
 @dataclass(frozen=True, kw_only=True)

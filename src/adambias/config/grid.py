@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from adambias.config.trial import TRIAL_FIELDS, Trial
+from adambias.config.trial import TRIAL_FIELDS, Trial, gather, is_field, is_option, spread
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import Positive, Validated, build, convert_field
 
@@ -56,7 +56,7 @@ class Grid(Validated):
         sections |= {f"trials[{i}]": entry for i, entry in enumerate(self.trials)}
         for section, entries in sections.items():
             for name, value in entries.items():
-                if name not in TRIAL_FIELDS:
+                if not is_field(name):
                     allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
                     raise ConfigError(f"{section}.{name}", value, allowed)
                 if name == "epochs" and self.horizon is not None:
@@ -88,7 +88,8 @@ class Grid(Validated):
             self._trial({**defaults, **self.base, **entry}, places)
         for i, entry in enumerate(self.exclude):
             for name, value in entry.items():
-                convert_field(Trial, name, value, f"exclude[{i}].{name}")
+                if not is_option(name):
+                    convert_field(Trial, name, value, f"exclude[{i}].{name}")
 
     def expand(self, defaults: Mapping[str, Any]) -> Iterator[Trial]:
         """Yield the trials, in the order of the axes; a trial met twice is yielded twice."""
@@ -103,11 +104,12 @@ class Grid(Validated):
 
     def _excludes(self, point: Mapping[str, Any]) -> bool:
         """Tell whether a combination is left out, before it is built: it may be no valid trial."""
-        values = TRIAL_FIELDS | dict(point)
+        values = TRIAL_FIELDS | gather(point)
+        values |= spread(values)
         return any(entry.items() <= values.items() for entry in self.exclude)
 
     def _trial(self, values: Mapping[str, Any], places: Mapping[str, str]) -> Trial:
-        values = dict(values)
+        values = gather(values)
         if self.horizon is not None:
             h = values.get("h")
             if not isinstance(h, int | float) or h <= 0:
@@ -120,5 +122,9 @@ class Grid(Validated):
         try:
             return build(Trial, values)
         except ConfigError as error:
+            # An option may be an axis of its own, or be one of its field's.
+            field = error.key.partition(".")[0]
             key = places.get(error.key, f"trial.{error.key}")
+            if error.key not in places and field in places and field.endswith("_options"):
+                key = f"{places[field]}{error.key.removeprefix(field)}"
             raise ConfigError(key, error.value, error.allowed) from None

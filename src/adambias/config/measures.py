@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adambias.config.trial import Trial
@@ -16,11 +16,23 @@ from adambias.core.errors import ConfigError
 from adambias.core.registry import MEASURES
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
 def _always(trial: Trial, epoch: int) -> bool:
     return True
+
+
+def at_each(trial: Trial, epoch: int) -> bool:
+    """Tell that a measure looks at every epoch, whatever ``every`` says: it keeps sums."""
+    return True
+
+
+def _float64() -> torch.dtype:
+    import torch
+
+    return torch.float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +48,9 @@ class Measure:
         (len(columns),), on the snapshot's device; or the place of such a function,
         ``module:function``. It must change neither weights, gradient, moments nor buffers.
     when : callable, optional
-        ``when(trial, epoch)`` tells whether they are computed at an epoch; at every one by
-        default. On others they are None in the record and null in tables.
+        ``when(trial, epoch)`` tells whether they are computed at an epoch; by default at every one,
+        or where a trial gives ``every`` at each of those. On others they are None in the record and
+        null in tables.
     curves : tuple of str, optional
         Columns that MLflow draws, all by default.
     cost : str
@@ -56,12 +69,41 @@ class Measure:
         return self.columns if self.curves is None else self.curves
 
     def at(self, snapshot: Any) -> Tensor:
-        """Compute the columns of a snapshot."""
+        """Compute the columns of a snapshot.
+
+        Raises
+        ------
+        ConfigError
+            If it is not a number for each column.
+        """
+        found = self._found(snapshot)
+        shape = getattr(found, "shape", None)
+        if shape is None or tuple(shape) != (len(self.columns),):
+            must = f"must give a tensor of shape ({len(self.columns)},), not "
+            what = type(found).__name__ if shape is None else f"of {tuple(shape)}"
+            raise ConfigError("measures", ", ".join(self.columns), must + what)
+        return found.to(snapshot.grad.device, dtype=_float64())
+
+    def _found(self, snapshot: Any) -> Tensor:
         if not isinstance(self.compute, str):
             return self.compute(snapshot)
         module, _, function = self.compute.partition(":")
         found: Tensor = getattr(importlib.import_module(module), function)(snapshot)
         return found
+
+    def every(self, trial: Trial, epochs: int) -> Measure:
+        """Return the measure as it is with ``measure_every`` of these epochs."""
+        asked = trial.replace(measure_every=epochs)
+
+        def when(_: Trial, epoch: int) -> bool:
+            if self.when is _always:
+                return epoch % epochs == 0
+            return self.when(asked, epoch)
+
+        def compute(snapshot: Any) -> Tensor:
+            return self.at(replace(snapshot, trial=asked))
+
+        return replace(self, when=when, compute=compute)
 
 
 FIT = Measure(
@@ -97,6 +139,8 @@ SMOOTH_LOSS, SMOOTH_NORM = f"smooth_loss_{SMOOTH}", f"smooth_norm_{SMOOTH}"
 """Columns of the measures ``smooth_norm`` and ``smooth_norms``."""
 STANDARD = (FIT, TEST, NORMS)
 """What every trial measures."""
+ACCURACIES = ("train_accuracy", "test_accuracy")
+"""Columns that are missing throughout where a loss knows no right answers."""
 COLUMNS = ("epoch", *(name for measure in STANDARD for name in measure.columns), "seconds")
 """Columns of every history, in the order of its table; those of further measures follow."""
 CURVES = tuple(name for measure in STANDARD for name in measure.drawn)
@@ -114,10 +158,15 @@ def further(trial: Trial) -> Iterator[Measure]:
     known = {*COLUMNS, *CORRECTION.columns}
     if trial.correction_every:
         yield CORRECTION
-    for name in trial.measures:
-        measure = MEASURES.factory(name)()
+    for name, entry in zip(trial.measured, trial.measures, strict=True):
+        options = {} if isinstance(entry, str) else dict(entry)
+        every = options.pop("every", None)
+        options.pop("name", None)
+        MEASURES.refuse_options(name, options, f"measures {name}")
+        measure = MEASURES.factory(name)(**options)
         if not isinstance(measure, Measure):
             raise ConfigError("measures", name, f"{MEASURES.must}, not {type(measure).__name__}")
+        measure = measure if every is None else measure.every(trial, every)
         for column in measure.columns:
             if column in known:
                 raise ConfigError("measures", name, f"its column {column} is there already")

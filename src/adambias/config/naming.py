@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from adambias.config.grid import Grid
-from adambias.config.trial import TRIAL_FIELDS, Trial
+from adambias.config.trial import TRIAL_FIELDS, Trial, is_option
 
 
 def varying(columns: Mapping[str, Iterable[Any]]) -> list[str]:
@@ -23,19 +23,34 @@ def varying(columns: Mapping[str, Iterable[Any]]) -> list[str]:
         The values of each field over some trials; what is no field of a trial is left out.
     """
     # Compared as words: lists do not hash, and NaN, a table's None, is not equal to itself.
-    counts = {name: len(set(map(str, columns[name]))) for name in TRIAL_FIELDS if name in columns}
+    known = in_order(columns)
+    counts = {name: len(set(map(str, columns[name]))) for name in known}
     return [name for name, count in counts.items() if count > 1]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return those names that are a trial's fields, or one option of a field, in their order."""
+    names = list(names)
+    options = [name for name in names if is_option(name)]
+    found = []
+    for field in TRIAL_FIELDS:
+        found += [field] if field in names else []
+        found += [name for name in options if name.partition(".")[0] == field]
+    return found
 
 
 def swept(trials: Iterable[Trial]) -> list[str]:
     """Return the fields in which trials differ."""
-    trials = list(trials)
-    return varying({name: [getattr(trial, name) for trial in trials] for name in TRIAL_FIELDS})
+    rows = [trial.flat() for trial in trials]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return varying({name: [row.get(name) for row in rows] for name in names})
 
 
 def telling(trial: Trial, swept: Collection[str] = ()) -> list[str]:
     """Return the fields that are swept, or that differ from their defaults."""
-    return [n for n, default in TRIAL_FIELDS.items() if n in swept or getattr(trial, n) != default]
+    values = trial.flat()
+    told = [name for name in values if name in swept or values[name] != TRIAL_FIELDS.get(name)]
+    return in_order(told)
 
 
 def defined(grid: Grid) -> list[str]:
@@ -56,7 +71,8 @@ def words(
     show: Callable[[Any], str] = str,
 ) -> list[str]:
     """Return each field with its value: ``beta2 0.99``."""
-    return [f"{name}{equals}{show(values[name])}" for name in fields]
+    # Of an option its own name says enough: beside it stand its siblings, not another field's.
+    return [f"{name.rpartition('.')[2]}{equals}{show(values[name])}" for name in fields]
 
 
 def short(value: Any) -> str:

@@ -16,7 +16,7 @@ from adambias.config.grid import Grid
 from adambias.config.networks import Cause, Reach, Stability
 from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
-from adambias.config.trial import TRIAL_FIELDS
+from adambias.config.trial import TRIAL_FIELDS, is_field
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import NotEmpty, Validated, build
 
@@ -41,7 +41,7 @@ class Scale(Validated):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in self.trial.items():
-            if name not in TRIAL_FIELDS:
+            if not is_field(name):
                 allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
                 raise ConfigError(f"trial.{name}", value, allowed)
         for name, grid in self.grids.items():

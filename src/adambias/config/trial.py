@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from adambias.core.errors import ConfigError
-from adambias.core.registry import LOSSES, MEASURES, MODELS, RULES, is_own
-from adambias.core.validation import AtLeastOne, Decay, Positive, Range, Validated
+from adambias.core.options import Options, plain
+from adambias.core.registry import LOSSES, MEASURES, MODELS, RULES, SCHEDULES, is_own
+from adambias.core.validation import AtLeastOne, Decay, Positive, Range, Validated, integer
 
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
@@ -75,8 +77,10 @@ class Trial(Validated):
         the full batch in fixed blocks, and bias correction.
     loss : str
         The training loss; see :mod:`adambias.networks.losses`.
-    measures : tuple of str
-        Further columns of each epoch's record; see :mod:`adambias.config.measures`.
+    measures : tuple of str or mapping
+        Further columns of each epoch's record; see :mod:`adambias.config.measures`. A mapping holds
+        the measure's ``name``, ``every`` in place of ``measure_every`` if it is given, and options
+        of its factory.
     memory : str
         Where the steps get their past from: ``optimizer``, the moments; ``forgotten``, nowhere, the
         step of the present gradient alone; ``law_first_order`` or ``law_resummed``, that step and
@@ -84,11 +88,19 @@ class Trial(Validated):
         optimizer's step less that. All but the first need what ``correction_every`` needs.
     measure_every : int
         Epochs between two of those ``measures`` that cost passes of their own.
+    model_options, loss_options, rule_options, schedule_options : mapping
+        Options of the factory behind ``model``, ``loss``, ``rule`` and ``schedule``, by the names
+        of its own parameters.
+    schedule : str
+        What the step size is multiplied by over the steps; see :mod:`adambias.training.schedules`.
+    record_every : int
+        Epochs between two measurements of anything with ``batch_size``, where each takes a pass
+        of its own; the first and the last epoch are measured always.
 
     Notes
     -----
-    ``model``, ``rule``, ``loss`` and each of ``measures`` may be ``package.module:factory``, code
-    of one's own. ``epsilon`` is on purpose one number for three things: the rule's stabiliser, the
+    ``model``, ``rule``, ``loss``, ``schedule`` and each of ``measures`` may be
+    ``package.module:factory``, code of one's own. ``epsilon`` is on purpose one number for three things: the rule's stabiliser, the
     perturbation of the norm that is measured, and with it that norm's floor p√ε. The theory's
     penalty is the norm perturbed by the rule's own epsilon (equation 2.3).
     """
@@ -115,24 +127,52 @@ class Trial(Validated):
     bn_statistics: Literal["exact", "running"] = "exact"
     correction_every: Annotated[int, Range(at_least=0)] = 0
     loss: Annotated[str, LOSSES.choice] = later("cross_entropy")
-    measures: Annotated[tuple[str, ...], MEASURES.choice] = later(())
+    measures: tuple[str | Options, ...] = later(())
     memory: Memory = later("optimizer")
     measure_every: Annotated[int, AtLeastOne] = later(10)
+    model_options: Options = later(Options())
+    loss_options: Options = later(Options())
+    rule_options: Options = later(Options())
+    schedule: Annotated[str, SCHEDULES.choice] = later("constant")
+    schedule_options: Options = later(Options())
+    record_every: Annotated[int, AtLeastOne] = later(1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._refuse_lost_weight_decay()
-        if len(set(self.measures)) < len(self.measures):
-            raise ConfigError("measures", list(self.measures), "must name each measure once")
+        self._refuse_bad_measures()
         if self.correction_every:
             self._refuse_without_law("correction_every is set")
-        if EDGE in self.measures:
+            self._refuse_schedule("correction_every is set")
+        if EDGE in self.measured:
             self._refuse_without_law(f"measures hold {EDGE}")
             if self.memory != "optimizer":
                 allowed = f"must be 'optimizer' where measures hold {EDGE}: it is of those steps"
                 raise ConfigError("memory", self.memory, allowed)
         if self.memory != "optimizer":
             self._refuse_without_law(f"memory is {self.memory}")
+            self._refuse_schedule(f"memory is {self.memory}")
+        if self.record_every > 1 and self.batch_size is None:
+            allowed = "must be 1 without batch_size: the full batch's step measures by the way"
+            raise ConfigError("record_every", self.record_every, allowed)
+        for field in ("rule_options", "model_options"):
+            taken = set(getattr(self, field)) & {*HYPERPARAMETERS, "epsilon", "seed"}
+            if taken:
+                name = min(taken)
+                allowed = f"is a field of a trial, give it as {name}"
+                raise ConfigError(f"{field}.{name}", getattr(self, field)[name], allowed)
+
+    def _refuse_bad_measures(self) -> None:
+        """Refuse a measure without a name, twice, or under a name that is none."""
+        for entry in self.measures:
+            name = entry if isinstance(entry, str) else entry.get("name")
+            if not isinstance(name, str):
+                raise ConfigError("measures", plain(entry), "must hold the measure's name")
+            MEASURES.choice.refuse(name, "measures")
+            if not isinstance(entry, str) and "every" in entry:
+                integer(f"measures {name} every", entry["every"], 1)
+        if len(set(self.measured)) < len(self.measured):
+            raise ConfigError("measures", plain(list(self.measures)), "must name each measure once")
 
     def _refuse_lost_weight_decay(self) -> None:
         """Refuse what would train one rule's steps under another rule's key."""
@@ -154,19 +194,39 @@ class Trial(Validated):
         if self.blocks != "fixed":
             raise ConfigError("blocks", self.blocks, f"must be 'fixed' where {where}")
 
+    def _refuse_schedule(self, where: str) -> None:
+        if self.schedule != "constant" or self.schedule_options:
+            allowed = f"must be constant where {where}: the law is of one step size"
+            raise ConfigError("schedule", self.schedule, allowed)
+
+    @property
+    def can_be_extended(self) -> bool:
+        """Whether a training of fewer epochs is the beginning of this one."""
+        steady = self.schedule == "constant"
+        return steady and self.record_every == 1
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the further measures."""
+        return tuple(e if isinstance(e, str) else str(e["name"]) for e in self.measures)
+
     def identity(self) -> dict[str, Any]:
         """Return the fields that tell this trial from others, for its key and its files."""
         return {
-            field.name: value
+            field.name: plain(value)
             for field in dataclasses.fields(self)
             for value in (getattr(self, field.name),)
             if "later" not in field.metadata or value != field.default
         }
 
+    def flat(self) -> dict[str, Any]:
+        """Return every field, each option under a name of its own: ``rule_options.nesterov``."""
+        return spread({name: getattr(self, name) for name in TRIAL_FIELDS})
+
     def own_code(self) -> dict[str, tuple[str, ...]]:
         """Return the names of factories of one's own, by field; fields without one are left out."""
         named = {
-            field: tuple(filter(is_own, value if isinstance(value, tuple) else (value,)))
+            field: tuple(filter(is_own, self.measured if field == "measures" else (value,)))
             for field in NAMING_CODE
             for value in (getattr(self, field),)
         }
@@ -196,7 +256,41 @@ def ignored_fields(rule: str) -> tuple[str, ...]:
 
 
 HYPERPARAMETERS = ("beta1", "beta2", "epsilon_placement", "weight_decay", "bias_correction")
-NAMING_CODE = ("rule", "model", "loss", "measures")
+NAMING_CODE = ("rule", "model", "loss", "schedule", "measures")
 """Fields that name code: built in, or one's own."""
+WITH_OPTIONS = {"model": MODELS, "loss": LOSSES, "rule": RULES, "schedule": SCHEDULES}
+"""Fields whose factory takes options, ``<field>_options``, with the registry of their names."""
 TRIAL_FIELDS = {f.name: f.default for f in dataclasses.fields(Trial)}
 """Every field of a trial, with its default."""
+
+
+def is_option(name: str) -> bool:
+    """Tell whether a name is that of one option of a field: ``model_options.width``."""
+    field, dot, option = name.partition(".")
+    return bool(dot) and field.removesuffix("_options") in WITH_OPTIONS and option.isidentifier()
+
+
+def is_field(name: str) -> bool:
+    """Tell whether a name is a field of a trial, or one option of a field."""
+    return name in TRIAL_FIELDS or is_option(name)
+
+
+def spread(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a trial with each option under a name of its own, in the fields' order."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name.endswith("_options") and isinstance(value, Mapping):
+            found |= {f"{name}.{option}": each for option, each in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def gather(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a trial with options of a name of their own put into their field."""
+    found = {name: value for name, value in values.items() if not is_option(name)}
+    for name, value in values.items():
+        if is_option(name):
+            field, _, option = name.partition(".")
+            found[field] = {**found.get(field, {}), option: value}
+    return found

@@ -96,6 +96,29 @@ class Registry:
             return None
         return frozenset(p.name for p in parameters)
 
+    def refuse_options(self, name: str, options: Mapping[str, Any], key: str) -> None:
+        """Refuse options that a factory does not take.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, and what the factory takes.
+        """
+        accepted = self.takes(name) if options else None
+        for option, value in options.items():
+            if accepted is not None and option not in accepted:
+                own = sorted(accepted - {*NOT_OPTIONS})
+                taken = choose_from(own, option) if own else "leave it out"
+                allowed = f"{name} takes no such option, {taken}"
+                raise ConfigError(f"{key}.{option}", value, allowed)
+
+
+NOT_OPTIONS = (
+    *("beta1", "beta2", "epsilon", "epsilon_placement", "weight_decay", "bias_correction"),
+    *("shapes", "style", "step", "steps"),
+)
+"""Arguments of factories that the program gives itself."""
+
 
 def is_own(name: str) -> bool:
     """Tell whether a name is that of a factory of one's own, ``package.module:factory``."""
@@ -130,7 +153,7 @@ RULES = Registry(
     _all_in(
         "adambias.law.rules",
         *("gradient_descent", "heavy_ball", "nesterov", "rmsprop"),
-        *("adam", "adamw", "nadam", "lion", "signum"),
+        *("adam", "adamw", "nadam", "lion", "signum", "muon"),
     ),
 )
 """Optimizers; see :mod:`adambias.law.rules`."""
@@ -143,16 +166,23 @@ MODELS = Registry(
         *("resnet8", "resnet14", "resnet20", "resnet32"),
         *("resnet18", "resnet34", "resnet50", "resnet101"),
     )
-    | _all_in("adambias.networks.others", "paper_cnn", "mlp", "vit_small"),
+    | _all_in("adambias.networks.others", "paper_cnn", "mlp", "vit_small", "gpt"),
 )
 """Networks: a factory takes a :class:`adambias.networks.style.Style`."""
 
 LOSSES = Registry(
     "loss",
-    "a function of outputs and labels",
-    _all_in("adambias.networks.losses", "cross_entropy", "mse"),
+    "a function of outputs and targets",
+    _all_in("adambias.networks.losses", "cross_entropy", "mse", "next_token"),
 )
-"""Losses of trainings: what a factory returns gives the sum over a block's images."""
+"""Losses of trainings: what a factory returns gives the sum over a block's inputs."""
+
+SCHEDULES = Registry(
+    "schedule",
+    "a function of the step and the number of steps",
+    _all_in("adambias.training.schedules", "constant", "linear", "cosine", "steps"),
+)
+"""What the step size is multiplied by; see :mod:`adambias.training.schedules`."""
 
 PROBLEMS = Registry(
     "orders.losses",
@@ -167,6 +197,8 @@ SOURCES = Registry(
     "source",
     "arrays and the names of the classes",
     _all_in("adambias.data.sources", "digits", "cifar10", "cifar100", "image_folder")
+    | _all_in("adambias.data.tables", "arrays", "diabetes")
+    | _all_in("adambias.data.text", "text")
     | _all_in("adambias.data.photos", "photos"),
 )
 """Where data come from: a factory takes a :class:`adambias.config.DatasetSpec`."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from adambias.core.errors import ABSENT, ConfigError, choose_from
+from adambias.core.options import Options
 
 T = TypeVar("T")
 
@@ -213,6 +214,8 @@ def convert(hint: Any, value: Any, key: str) -> Any:
         return _convert_sequence(get_args(hint)[0], value, key)
     if origin is dict or hint is dict:
         return _convert_mapping(get_args(hint), value, key)
+    if hint is Options:
+        return _convert_options(value, key)
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else build(hint, value, f"{key}.")  # type: ignore[arg-type]
     return _convert_scalar(hint, value, key)
@@ -256,6 +259,17 @@ def _convert_mapping(arguments: tuple[Any, ...], value: Any, key: str) -> dict[s
         raise ConfigError(key, value, "must be a section with keys and values")
     inner = arguments[1] if arguments else Any
     return {str(k): convert(inner, v, f"{key}.{k}") for k, v in value.items()}
+
+
+def _convert_options(value: Any, key: str) -> Options:
+    if isinstance(value, Options):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(key, value, "must be a section with keys and values")
+    try:
+        return Options(value)
+    except ConfigError as error:
+        raise error.within(f"{key}.") from None
 
 
 def _convert_scalar(hint: Any, value: Any, key: str) -> Any:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adambias.config import DatasetSpec
+from adambias.core.options import Options
 from adambias.core.registry import SOURCES
-from adambias.data.manifest import ARRAYS, MANIFEST, data_root, read_array, read_manifest, settings
+from adambias.data.manifest import (
+    MANIFEST,
+    TENSORS,
+    arrays_of,
+    data_root,
+    read_array,
+    read_manifest,
+    settings,
+)
 from adambias.data.preparation import prepare_into
 
 if TYPE_CHECKING:
@@ -21,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
-    """Images and labels of a classification problem.
+    """Inputs and targets of a problem.
 
     Parameters
     ----------
@@ -29,52 +39,81 @@ class Dataset:
         Name of the dataset, as in :class:`adambias.config.Trial`.
     digest : str
         SHA-256 over everything that determines the data; part of a trial's identity.
-    train_images, test_images : Tensor, shape (N, C, H, W)
-        Raw pixels, uint8 or floating point.
-    train_labels, test_labels : Tensor, shape (N,), int64
-        Classes, from 0.
+    train_inputs, test_inputs : Tensor, shape (N, ...)
+        Images (N, C, H, W) with raw pixels, numbers of any other shape, or tokens (N, T), int64.
+    train_targets, test_targets : Tensor, shape (N, ...)
+        Classes (N,), int64 from 0; numbers (N,) or (N, d), floating point; or tokens (N, T), int64.
     num_classes : int
-        Number of classes.
+        Number of classes, or the vocabulary of tokens; 0 where targets are numbers.
     mean, std : tuple of float
-        Of each channel of the training images, in the unit of the pixels.
+        Of each channel of the training images, in the unit of the pixels; of other numbers, of each
+        entry of the last dimension. Empty for tokens.
     """
 
     name: str
     digest: str
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    train_inputs: Tensor
+    train_targets: Tensor
+    test_inputs: Tensor
+    test_targets: Tensor
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __repr__(self) -> str:
         """Return what it is of, in a line."""
-        count, *shape = self.train_images.shape
-        images = f"{count} training and {len(self.test_images)} test images of {tuple(shape)}"
-        classes = f"{self.num_classes} classes"
-        return f"Dataset({self.name!r}, {images}, {classes}, digest {self.digest[:12]})"
+        inputs = f"{len(self.train_inputs)} training and {len(self.test_inputs)} test inputs of "
+        what = "classes" if self.vocabulary is None else "tokens"
+        number = f"{self.num_classes} {what}" if self.num_classes else f"{self.outputs} numbers"
+        inputs += str(self.input_shape)
+        return f"Dataset({self.name!r}, {inputs}, {number}, digest {self.digest[:12]})"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.train_inputs.shape[1:])
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Number of tokens where inputs are tokens, else None."""
+        return None if self.mean else self.num_classes
+
+    @property
+    def outputs(self) -> int:
+        """Numbers of an answer: classes, numbers to predict, or the vocabulary."""
+        numbers = self.train_targets[0].numel() if len(self.train_targets) else 1
+        return self.num_classes or numbers
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the dataset with its tensors on ``device``."""
-        moved = {name: getattr(self, name).to(device) for name in ARRAYS}
+        moved = {name: getattr(self, name).to(device) for name in TENSORS}
         return dataclasses.replace(self, **moved)
 
     def first(self, images: int, test_images: int | None = None) -> Dataset:
-        """Return the first training images, and of the test images the first, by default as many.
+        """Return the first training inputs, and of the test inputs the first, by default as many.
 
         Mean and standard deviation stay those of the whole.
         """
         parts = {"train": slice(images), "test": slice(test_images or images)}
-        few = {name: getattr(self, name)[parts[name.partition("_")[0]]] for name in ARRAYS}
+        few = {name: getattr(self, name)[parts[name.partition("_")[0]]] for name in TENSORS}
         return dataclasses.replace(self, **few)
 
-    def standardised(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return (pixels - mean) / std per channel, in ``dtype``, on the device of ``images``."""
-        pixels = images.to(dtype)
-        mean, std = (pixels.new_tensor(s).view(-1, 1, 1) for s in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std) if pixels is not images else (pixels - mean) / std
+    def standardised(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return (inputs - mean) / std in ``dtype``, on the device of ``inputs``; tokens as is."""
+        if self.vocabulary is not None:
+            return inputs
+        mean, std = self.scales(inputs.device, dtype)
+        return (inputs.to(dtype) - mean).div_(std)
+
+    def scales(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation in a shape that broadcasts against inputs."""
+        import torch
+
+        shape = (-1, 1, 1) if len(self.input_shape) == 3 else (-1,)
+        mean, std = (
+            torch.tensor(s, device=device, dtype=dtype).view(shape) for s in (self.mean, self.std)
+        )
+        return mean, std
 
 
 def load_dataset(
@@ -87,6 +126,7 @@ def load_dataset(
     root: str | Path | None = None,
     source: str | None = None,
     path: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return a dataset, prepared on first use.
 
@@ -97,20 +137,24 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        ``digits``, ``photos``, ``cifar10``, ``cifar100``, or any name for an ``image_folder``.
+        ``digits``, ``photos``, ``cifar10``, ``cifar100``, ``diabetes``, ``text``, or any name for
+        an ``image_folder`` or another source.
     train_size, test_size : int, optional
-        Images in a stratified subset of each split; all if not given (``digits``: 400 for
-        training, the rest for the test; ``photos``: 500 of 2,080 for training).
+        Inputs in a subset of each split, stratified by class; all if not given (``digits``: 400
+        for training, the rest for the test; ``photos``: 500 of 2,080 for training).
     label_noise : float
-        Fraction of the training labels replaced by another class, drawn uniformly.
+        Fraction of the training labels replaced by another class, drawn uniformly; with 1 each is
+        drawn from all classes, so that they say nothing.
     seed : int
         Seed of the choice of images, of their order and of the label noise.
     root : path, optional
         Folder of the prepared datasets: ``ADAMBIAS_DATA``, or ``data``, if not given.
     source : str, optional
-        Where the images come from, if it is not the name.
+        Where the data come from, if it is not the name.
     path : path, optional
-        The tree or archive of an ``image_folder``.
+        The tree or archive of an ``image_folder``, or the file of another source.
+    options : mapping, optional
+        Options of the source.
 
     Raises
     ------
@@ -126,7 +170,8 @@ def load_dataset(
     """
     base = data_root(root)
     folder = base / name
-    asked = (train_size, test_size, source, path) != (None,) * 4 or label_noise or seed
+    given = (train_size, test_size, source, path)
+    asked = given != (None,) * 4 or label_noise or seed or options
     if asked or not (folder / MANIFEST).exists():
         if source is None and name not in SOURCES.names:
             source = "image_folder"
@@ -137,6 +182,7 @@ def load_dataset(
             test_size=test_size,
             label_noise=label_noise,
             seed=seed,
+            options=Options(options),
         )
         folder = _folder_for(name, spec, base)
         if not (folder / MANIFEST).exists():
@@ -156,12 +202,12 @@ def _read(folder: Path, name: str) -> Dataset:
     import torch
 
     manifest = read_manifest(folder)
-    arrays = {key: read_array(folder, key, manifest) for key in ARRAYS}
+    arrays = [read_array(folder, key, manifest) for key in arrays_of(manifest)]
     return Dataset(
         name=name,
         digest=manifest["digest"],
         num_classes=len(manifest["classes"]),
         mean=tuple(manifest["normalisation"]["mean"]),
         std=tuple(manifest["normalisation"]["std"]),
-        **{key: torch.from_numpy(array) for key, array in arrays.items()},
+        **dict(zip(TENSORS, map(torch.from_numpy, arrays), strict=True)),
     )

@@ -18,10 +18,18 @@ from adambias.core.errors import DataError
 from adambias.core.registry import code_of, is_own
 
 MANIFEST = "manifest.json"
-TRAIN_SIZES = {"digits": 400, "photos": 500}
+TRAIN_SIZES = {"digits": 400, "photos": 500, "diabetes": 300, "text": 400}
 """Training images of the sources that come without a split, where none are asked for."""
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+"""Files of a dataset of images with classes, without their ending."""
+TENSORS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+"""Files of any other dataset."""
+
+
+def arrays_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files of a dataset, without their ending, in the order of :data:`TENSORS`."""
+    return TENSORS if f"{TENSORS[0]}.npy" in manifest["files"] else ARRAYS
 
 
 def settings(spec: DatasetSpec) -> dict[str, Any]:
@@ -29,7 +37,11 @@ def settings(spec: DatasetSpec) -> dict[str, Any]:
 
     Default sizes are filled in, and a source of one's own is known by its code.
     """
-    values = dataclasses.asdict(spec)
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    # Left out without any, as manifests have it that were written before there were options.
+    values["options"] = dict(spec.options)
+    if not spec.options:
+        del values["options"]
     if spec.train_size is None:
         values["train_size"] = TRAIN_SIZES.get(spec.source)
     if is_own(spec.source):
@@ -66,7 +78,7 @@ def check_arrays(name: str, root: str | Path | None = None) -> None:
     """
     folder = data_root(root) / name
     manifest = read_manifest(folder)
-    for key in ARRAYS:
+    for key in arrays_of(manifest):
         read_array(folder, key, manifest)
 
 

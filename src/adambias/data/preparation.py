@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 
 from adambias.config import DatasetSpec
-from adambias.core.errors import DataError
+from adambias.core.errors import ConfigError, DataError
 from adambias.core.registry import SOURCES
 from adambias.data.manifest import (
     ARRAYS,
     MANIFEST,
+    TENSORS,
     TRAIN_SIZES,
     data_root,
     digest_of,
     settings,
 )
 from adambias.data.sources import Arrays
+from adambias.data.text import LENGTH
 
 
 def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Path:
@@ -38,13 +40,15 @@ def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Pat
 
 
 def expected_shape(spec: DatasetSpec) -> tuple[int, ...]:
-    """Return the shape (N, C, H, W) of the training images ``spec`` asks for.
+    """Return the shape (N, ...) of the training inputs ``spec`` asks for.
 
-    An ``image_folder`` is taken to be of CIFAR's shape until it is prepared.
+    Those of a file or folder are taken to be CIFAR's images until they are prepared.
     """
     size = spec.train_size or TRAIN_SIZES.get(spec.source, 50_000)
-    image = {"digits": (1, 8, 8), "photos": (3, 16, 16)}.get(spec.source, (3, 32, 32))
-    return (size, *image)
+    known = {"digits": (1, 8, 8), "photos": (3, 16, 16), "diabetes": (10,)}
+    if spec.source == "text":
+        return (size, int(spec.options.get("length", LENGTH)))
+    return (size, *known.get(spec.source, (3, 32, 32)))
 
 
 def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
@@ -52,7 +56,7 @@ def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
     arrays, classes = _read_source(spec)
     rng = np.random.default_rng(spec.seed)
     arrays = _shuffled_and_noised(arrays, len(classes), spec, rng)
-    contents = {f"{key}.npy": _npy(arrays[key]) for key in ARRAYS}
+    contents = {f"{key}.npy": _npy(array) for key, array in arrays.items()}
     manifest = _describe(name, spec, arrays, contents, classes)
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     _write_folder(folder, contents | {MANIFEST: text.encode()})
@@ -60,22 +64,60 @@ def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
 
 def _read_source(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
     """Return what a source gives: its arrays, as far as they can be trained on, and its classes."""
-    arrays, classes = SOURCES.factory(spec.source)(spec)
-    for split in ("train", "test"):
-        images, labels = (arrays.get(f"{split}_{what}") for what in ("images", "labels"))
-        if images is None or labels is None:
-            raise DataError(f"source {spec.source}: must return {', '.join(ARRAYS)}")
-        if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
-            raise DataError(
-                f"source {spec.source}: {split}_images {images.shape} and {split}_labels "
-                f"{labels.shape} must be (N, C, H, W) and (N,), N > 0"
-            )
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(classes):
-            raise DataError(
-                f"source {spec.source}: {split}_labels must be integers from 0 to "
-                f"{len(classes) - 1}, one for each class"
-            )
-    return arrays, list(classes)
+    SOURCES.refuse_options(spec.source, spec.options, "options")
+    arrays, classes = SOURCES.factory(spec.source)(spec, **spec.options)
+    names = TENSORS if TENSORS[0] in arrays else ARRAYS
+    for split in (names[:2], names[2:]):
+        for name in split:
+            if name not in arrays:
+                must = f"must return {', '.join(names)}, and has no {name}"
+                raise DataError(f"source {spec.source}: {must}")
+        _refuse_untrainable(spec, *split, *(arrays[name] for name in split), len(classes))
+    return {name: arrays[name] for name in names}, list(classes)
+
+
+def _refuse_untrainable(
+    spec: DatasetSpec,
+    first: str,
+    second: str,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    classes: int,
+) -> None:
+    """Refuse inputs and targets of a split that do not go together."""
+    where = f"source {spec.source}"
+    images = first.endswith("images")
+    if images and (inputs.ndim != 4 or targets.shape != inputs.shape[:1] or not len(targets)):
+        raise DataError(
+            f"{where}: {first} {inputs.shape} and {second} {targets.shape} must be "
+            "(N, C, H, W) and (N,), N > 0"
+        )
+    if inputs.ndim < 2 or not targets.ndim or len(inputs) != len(targets) or not len(targets):
+        raise DataError(
+            f"{where}: {first} {inputs.shape} and {second} {targets.shape} must be "
+            "(N, ...) and (N, ...) with one N > 0"
+        )
+    for name, array in ((first, inputs), (second, targets)):
+        if array.dtype.kind not in "iuf":
+            raise DataError(f"{where}: {name} of {array.dtype} must be integers or real numbers")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{where}: {name} has values that are not finite")
+    numbers = targets.dtype.kind == "f"
+    if numbers == bool(classes):
+        must = "no names of classes" if numbers else "real numbers, or have the classes' names"
+        raise DataError(f"{where}: {second} of {targets.dtype} must have {must}")
+    for name, array in ((second, targets), (first, inputs)):
+        tokens = name == first and _are_tokens(inputs, targets)
+        if (name == second and not numbers) or tokens:
+            if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= classes:
+                raise DataError(
+                    f"{where}: {name} must be integers from 0 to {classes - 1}, one for each class"
+                )
+
+
+def _are_tokens(inputs: np.ndarray, targets: np.ndarray) -> bool:
+    """Tell whether inputs are tokens: integers that answers are given to one by one."""
+    return inputs.ndim == 2 and inputs.dtype.kind in "iu" and targets.shape == inputs.shape
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -91,26 +133,23 @@ def _describe(
     contents: Mapping[str, bytes],
     classes: list[str],
 ) -> dict[str, Any]:
-    pixels = arrays["train_images"].astype(np.float64)
-    std = pixels.std((0, 2, 3))
+    inputs, targets, _, test_targets = arrays.values()
     manifest: dict[str, Any] = {
         "format": 1,
         "name": name,
         "source": spec.source,
         "settings": settings(spec),
-        "train_size": len(arrays["train_labels"]),
-        "test_size": len(arrays["test_labels"]),
+        "train_size": len(targets),
+        "test_size": len(test_targets),
         "label_noise": spec.label_noise,
         "seed": spec.seed,
         "classes": classes,
         "class_counts": {
-            split: np.bincount(arrays[f"{split}_labels"], minlength=len(classes)).tolist()
-            for split in ("train", "test")
+            split: np.bincount(labels.ravel(), minlength=len(classes)).tolist()
+            for split, labels in (("train", targets), ("test", test_targets))
+            if classes
         },
-        "normalisation": {
-            "mean": pixels.mean((0, 2, 3)).tolist(),
-            "std": np.where(std > 0, std, 1.0).tolist(),
-        },
+        "normalisation": _normalisation(inputs, targets),
         "files": {
             file: {
                 "sha256": hashlib.sha256(content).hexdigest(),
@@ -121,6 +160,17 @@ def _describe(
         },
     }
     return manifest | {"digest": digest_of(manifest)}
+
+
+def _normalisation(inputs: np.ndarray, targets: np.ndarray) -> dict[str, list[float]]:
+    """Return mean and deviation by channel of images, by feature of others; none of tokens."""
+    if _are_tokens(inputs, targets):
+        return {"mean": [], "std": []}
+    numbers = inputs.astype(np.float64)
+    others = (0, 2, 3) if inputs.ndim == 4 else tuple(range(inputs.ndim - 1))
+    std = numbers.std(others)
+    mean, std = numbers.mean(others), np.where(std > 0, std, 1.0)
+    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -147,14 +197,20 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 def _shuffled_and_noised(
     arrays: Arrays, num_classes: int, spec: DatasetSpec, rng: np.random.Generator
 ) -> Arrays:
-    """Order the training images at random, so that blocks mix classes, and noise their labels."""
-    order = rng.permutation(len(arrays["train_labels"]))
-    labels = arrays["train_labels"][order].astype(np.int64)
-    noisy = rng.permutation(len(labels))[: round(spec.label_noise * len(labels))]
-    labels[noisy] = (labels[noisy] + rng.integers(1, num_classes, len(noisy))) % num_classes
-    return {
-        "train_images": arrays["train_images"][order],
-        "train_labels": labels,
-        "test_images": arrays["test_images"],
-        "test_labels": arrays["test_labels"].astype(np.int64),
-    }
+    """Order the training inputs at random, so that blocks mix classes, and noise their labels."""
+    inputs, targets, test_inputs, test_targets = arrays.values()
+    order = rng.permutation(len(targets))
+    if targets.dtype.kind != "f":
+        targets, test_targets = targets.astype(np.int64), test_targets.astype(np.int64)
+    labels = targets[order]
+    if spec.label_noise and not (num_classes > 1 and labels.ndim == 1):
+        allowed = "must be 0: the targets are no classes"
+        raise ConfigError("label_noise", spec.label_noise, allowed)
+    if spec.label_noise == 1:
+        labels = rng.integers(0, num_classes, len(labels))
+    elif num_classes > 1 and labels.ndim == 1:
+        noisy = rng.permutation(len(labels))[: round(spec.label_noise * len(labels))]
+        labels[noisy] = (labels[noisy] + rng.integers(1, num_classes, len(noisy))) % num_classes
+    if _are_tokens(inputs, targets):
+        inputs, test_inputs = inputs.astype(np.int64), test_inputs.astype(np.int64)
+    return dict(zip(arrays, (inputs[order], labels, test_inputs, test_targets), strict=True))

@@ -1,8 +1,10 @@
 """Where datasets come from; each source is a function of a :class:`adambias.config.DatasetSpec`.
 
 It returns the arrays ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``,
-images of shape (N, C, H, W) and integer labels of shape (N,), and the names of the classes.
-Preparation orders the training images at random and noises their labels afterwards.
+images of shape (N, C, H, W) and integer labels of shape (N,), and the names of the classes. What is
+no image with a class has ``train_inputs``, ``train_targets``, ``test_inputs`` and ``test_targets``,
+see :class:`adambias.data.dataset.Dataset`. Preparation orders the training inputs at random and
+noises their labels afterwards.
 """
 
 from __future__ import annotations

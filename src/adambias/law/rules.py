@@ -5,26 +5,27 @@ A rule is a list of exponential moving averages of functions of the gradient and
     m_l^(n+1) = d_l m_l^(n) + (1 - d_l) phi_l(g^(n)),    m_hat_l = m_l^(n+1) / (1 - d_l^(n+1))
     theta^(n+1) = theta^(n) - h Phi(m_hat_1, ..., m_hat_L, theta^(n))
 
-All products, squares and roots are componentwise. Decays and epsilon are numbers, or tensors that
+All products, squares and roots are componentwise, unless a rule says otherwise. Decays and epsilon are numbers, or tensors that
 broadcast against theta (``(B, 1)`` against ``(B, p)``) to run many rules at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.registry import RULES
-from adambias.core.validation import Decay, Range
+from adambias.core.validation import Decay, Range, integer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     Number: TypeAlias = float | Tensor
 
+Shapes: TypeAlias = Sequence[tuple[int, ...]]
 Placement: TypeAlias = Literal["inside", "outside"]
 _EPSILON = Range(above=0, below=math.inf)
 _WEIGHT_DECAY = Range(at_least=0, below=math.inf)
@@ -76,6 +77,8 @@ class UpdateRule:
         Name in tables and figures.
     bias_correction : bool, optional
         Divide each moment by 1 - d^(n+1). The flows need it.
+    componentwise : bool, optional
+        Whether a component of the direction depends on that component of moments and theta alone.
 
     Examples
     --------
@@ -94,6 +97,7 @@ class UpdateRule:
     combine: Callable[..., Tensor]
     name: str = "custom"
     bias_correction: bool = True
+    componentwise: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.moments, Sequence) or not self.moments:
@@ -337,7 +341,137 @@ def signum(
     )
 
 
-def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration that brings singular values near 1 (Jordan et al. 2024)."""
+_NO_ZERO = 1e-7
+"""Keeps a matrix of zeros from being divided by its norm."""
+
+
+def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """Return a matrix with the singular vectors of another, and singular values of about 1.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (..., rows, columns)
+        Each matrix on its own. It is smooth in it where it is not zero.
+    iterations : int
+        Newton-Schulz steps; the published 5 bring singular values between about 0.7 and 1.2.
+
+    References
+    ----------
+    Jordan et al. (2024), Muon: An optimizer for hidden layers in neural networks.
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.flatten(-2).norm(dim=-1)[..., None, None] + _NO_ZERO)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+def muon(
+    *,
+    beta1: Number = 0.95,
+    beta2: Number = 0.999,
+    epsilon: Number = 1e-8,
+    epsilon_placement: Placement = "inside",
+    weight_decay: Number = 0.0,
+    bias_correction: bool = True,
+    shapes: Shapes | None = None,
+    nesterov: bool = True,
+    iterations: int = 5,
+    adjust: Literal["match_rms_adamw", "original"] = "match_rms_adamw",
+    adam_first: int = 0,
+    adam_last: int = 0,
+) -> UpdateRule:
+    """Muon: momentum orthogonalised matrix by matrix, and Adam for what is no matrix.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon, epsilon_placement
+        Decay of the momentum, which Adam shares; Adam's other hyperparameters.
+    shapes : sequence of tuple of int, optional
+        Shapes of the parameters where they are all in one vector; each tensor's own otherwise. What
+        has two dimensions or more is a matrix, its first dimension the rows.
+    nesterov : bool
+        Orthogonalise beta1 m + (1 - beta1) g in place of m.
+    iterations : int
+        Newton-Schulz steps, see :func:`orthogonalised`.
+    adjust : {"match_rms_adamw", "original"}
+        Multiply the direction by 0.2 sqrt(max(rows, columns)), which makes it as long as Adam's so
+        that one h serves both (Liu et al. 2025); or by sqrt(max(1, rows / columns)).
+    adam_first, adam_last : int
+        Matrices at the beginning and end of ``shapes`` that are left to Adam, as the published
+        recipe has it for embeddings and heads.
+
+    References
+    ----------
+    Jordan et al. (2024), Muon: An optimizer for hidden layers in neural networks. Liu et al.
+    (2025), Muon is scalable for LLM training.
+    """
+    _within(Decay, beta1=beta1, beta2=beta2)
+    root = _denominator(epsilon, epsilon_placement)
+    if adjust not in _ADJUST:
+        raise ConfigError("rule_options.adjust", adjust, choose_from(_ADJUST, adjust))
+    iterations = integer("rule_options.iterations", iterations, 1)
+    ends = [
+        integer(f"rule_options.{name}", value, 0)
+        for name, value in (("adam_first", adam_first), ("adam_last", adam_last))
+    ]
+    matrices = _matrices(shapes, *ends) if shapes is not None else None
+
+    def turned(piece: Tensor, shape: tuple[int, ...]) -> Tensor:
+        matrix = piece.unflatten(-1, (shape[0], -1))
+        factor = _ADJUST[adjust](*matrix.shape[-2:])
+        return (factor * orthogonalised(matrix, iterations)).flatten(-2)
+
+    def combine(*arguments: Tensor) -> Tensor:
+        m, *rest = arguments
+        g, nu, theta = rest if nesterov else (m, *rest)
+        look = beta1 * m + (1 - beta1) * g if nesterov else m
+        if matrices is None:
+            if theta.ndim < 2:
+                return m / root(nu)
+            return turned(look.flatten(), theta.shape).view(theta.shape)
+        import torch
+
+        # Adam's part of every piece is cheap; the matrices' pieces then take the place of theirs.
+        pieces = list((m / root(nu)).split([size for size, _ in matrices], dim=-1))
+        looks = look.split([size for size, _ in matrices], dim=-1)
+        for i, (_, shape) in enumerate(matrices):
+            if shape is not None:
+                pieces[i] = turned(looks[i], shape)
+        return torch.cat(pieces, dim=-1)
+
+    moments = [Moment(beta1), *([Moment(0.0)] if nesterov else []), Moment(beta2, square)]
+    direction = _decayed(combine, weight_decay)
+    return UpdateRule(moments, direction, "muon", bias_correction, componentwise=False)
+
+
+_ADJUST: dict[str, Callable[[int, int], float]] = {
+    "match_rms_adamw": lambda rows, columns: 0.2 * math.sqrt(max(rows, columns)),
+    "original": lambda rows, columns: math.sqrt(max(1.0, rows / columns)),
+}
+
+
+def _matrices(shapes: Shapes, first: int, last: int) -> list[tuple[int, tuple[int, ...] | None]]:
+    """Return the size of each parameter, with its shape if it is to be orthogonalised."""
+    places = [i for i, shape in enumerate(shapes) if len(shape) >= 2]
+    chosen = places[first : len(places) - last]
+    return [
+        (math.prod(shape), tuple(shape) if i in chosen else None) for i, shape in enumerate(shapes)
+    ]
+
+
+def make_rule(
+    name: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    shapes: Shapes | None = None,
+    **hyperparameters: Any,
+) -> UpdateRule:
     """Make a rule by its name, passing only the hyperparameters its factory accepts.
 
     Parameters
@@ -345,6 +479,10 @@ def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
     name : str
         One of :data:`adambias.core.registry.RULES`, or ``"package.module:factory"`` for a factory
         of one's own.
+    options : mapping, optional
+        Further arguments of the factory, each of which it must name.
+    shapes : sequence of tuple of int, optional
+        Shapes of the parameters, where they are all in one vector: for a factory that takes them.
     **hyperparameters
         ``beta1``, ``beta2``, ``epsilon``, ``epsilon_placement``, ``weight_decay``,
         ``bias_correction``; those the factory does not name are left out.
@@ -355,9 +493,11 @@ def make_rule(name: str, **hyperparameters: Any) -> UpdateRule:
     (0.5,)
     """
     accepted = RULES.takes(name)
+    RULES.refuse_options(name, options or {}, "rule_options")
+    given = hyperparameters | ({} if shapes is None else {"shapes": tuple(shapes)})
     if accepted is not None:
-        hyperparameters = {k: v for k, v in hyperparameters.items() if k in accepted}
-    rule = RULES.factory(name)(**hyperparameters)
+        given = {k: v for k, v in given.items() if k in accepted}
+    rule = RULES.factory(name)(**given, **(options or {}))
     if not isinstance(rule, UpdateRule):
         raise ConfigError("rule", name, f"must return an UpdateRule, not {type(rule).__name__}")
     return rule

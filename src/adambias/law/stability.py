@@ -67,8 +67,11 @@ def linear_weights(
     Raises
     ------
     ConfigError
-        If no moment of the rule is linear in the gradient.
+        If no moment of the rule is linear in the gradient, or it is not componentwise.
     """
+    if not rule.componentwise:
+        allowed = "has no diagonal preconditioner, by which curvature could be measured"
+        raise ConfigError("rule", rule.name, allowed)
     gains = _gains(rule)
     with torch.enable_grad():
         inputs = [each.detach().requires_grad_(i in gains) for i, each in enumerate(estimates)]

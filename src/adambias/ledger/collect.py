@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adambias.config import TRIAL_FIELDS, Trial
+from adambias.config import TRIAL_FIELDS, Trial, naming
 from adambias.config.measures import COLUMNS, CORRECTION
+from adambias.config.trial import spread
 from adambias.core.errors import LedgerError
 from adambias.core.files import replacing
+from adambias.core.options import Options
 from adambias.core.tables import conform
 from adambias.core.validation import kinds_of
 from adambias.ledger.job import Job
@@ -140,7 +143,7 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
     return {
         "trial": job.key,
         "grid": grid,
-        **{name: _cell(value) for name, value in job.trial.identity().items()},
+        **{name: _cell(value) for name, value in spread(job.trial.identity()).items()},
         "data_digest": job.data_digest,
         "parameters": outcome["parameters"],
         "status": outcome["status"],
@@ -151,13 +154,18 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
 
 
 def _cell(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return ", ".join(e if isinstance(e, str) else str(Options(e)) for e in value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
 def _trial_schema(rows: list[dict[str, Any]]) -> pa.Schema:
     """Return the columns of trials; fields that came later only where a trial uses one."""
-    used = {name for row in rows for name in row}
-    fields = {name: _arrow_type(name) for name in TRIAL_FIELDS if name in used}
+    used = dict.fromkeys(name for row in rows for name in row)
+    fields = {
+        name: _arrow_type(name) if name in TRIAL_FIELDS else _common_type(rows, name)
+        for name in naming.in_order(used)
+    }
     return pa.schema({"trial": pa.string(), "grid": pa.string()} | fields | OUTCOME_COLUMNS)
 
 
@@ -166,4 +174,16 @@ def _arrow_type(field: str) -> pa.DataType:
     for kind, arrow in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64())):
         if kind in kinds:
             return arrow
+    return pa.string()
+
+
+def _common_type(rows: list[dict[str, Any]], option: str) -> pa.DataType:
+    """Return the type of an option's column; of values that differ in kind, text."""
+    values = [row[option] for row in rows if row.get(option) is not None]
+    for kinds, arrow in (((bool,), pa.bool_()), ((int,), pa.int64()), ((int, float), pa.float64())):
+        if values and all(type(value) in kinds for value in values):
+            return arrow
+    for row in rows:
+        if row.get(option) is not None:
+            row[option] = str(row[option])
     return pa.string()

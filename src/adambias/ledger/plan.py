@@ -268,6 +268,8 @@ def _extensions(outcomes: Mapping[str, dict[str, Any]], pending: Iterable[Job]) 
             kept.setdefault(lineage, []).append((outcome["epochs"], key))
     extends = {}
     for job in pending:
+        if not job.trial.can_be_extended:
+            continue
         lineage = _lineage(job.trial.identity(), job.data_digest, job.sources)
         shorter = [
             (epochs, key) for epochs, key in kept.get(lineage, []) if epochs < job.trial.epochs

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adambias.core.errors import ConfigError
+
 
 class BlockBatchNorm(nn.BatchNorm2d):
     """BatchNorm over one block that remembers how many pixels an image has at this depth.
@@ -39,6 +41,27 @@ class BlockBatchNorm(nn.BatchNorm2d):
             self.momentum or 0.0,
             self.eps,
         )
+
+
+def remember_blocks(name: str, model: nn.Module) -> None:
+    """Let torch's own BatchNorm2d be :class:`BlockBatchNorm`, with the same parameters.
+
+    Raises
+    ------
+    ConfigError
+        If the network has a BatchNorm whose exact statistics cannot be kept.
+    """
+    for place, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+            continue
+        if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats:
+            module.__class__ = BlockBatchNorm
+        elif not isinstance(module, BlockBatchNorm):
+            allowed = (
+                f"its layer {place} is a {type(module).__name__}, of which no exact statistics are "
+                "kept: set bn_statistics = 'running', or use style.norm"
+            )
+            raise ConfigError("model", name, allowed)
 
 
 @contextmanager

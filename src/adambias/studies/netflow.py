@@ -75,20 +75,19 @@ def run(
 
 def network_loss(settings: NetFlow, data: Dataset) -> tuple[Loss, Tensor]:
     """Return the network's loss as a function of one vector, and the initial vector ``(p,)``."""
-    images = data.standardised(data.train_images[: settings.images], torch.float64)
-    labels = data.train_labels[: settings.images]
+    images = data.standardised(data.train_inputs[: settings.images], torch.float64)
+    labels = data.train_targets[: settings.images]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        module = build(settings, images.shape[1], int(data.train_labels.max()) + 1)
+        module = build(settings, tuple(images.shape[1:]), int(labels.max()) + 1)
     return losses.network(module, images, labels), losses.parameter_vector(module)
 
 
-def build(settings: NetFlow, in_channels: int, classes: int) -> nn.Module:
+def build(settings: NetFlow, input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """Return the residual network, with PyTorch's initial weights."""
     style = Style(
-        in_channels=in_channels,
-        num_classes=classes,
-        image_size=0,
+        input_shape=input_shape,
+        outputs=classes,
         norm=NORMS["none"],
         activation=ACTIVATIONS[settings.activation],
         name_of_norm="none",

@@ -96,7 +96,7 @@ def measure(trial: Trial, data: Dataset, steps: int) -> dict[str, Any]:
         it, against what it did. NaN where a path diverged.
     """
     objective = Objective(trial, data, torch.device("cpu"))
-    loss, rule = NetworkLoss(objective), rule_of(trial)
+    loss, rule = NetworkLoss(objective), rule_of(trial, objective.flat.shapes)
     start = objective.theta.detach().clone()
     with objective.precision.arithmetic():
         paths = paths_of(rule, loss, start, trial.h, steps)

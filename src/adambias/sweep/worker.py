@@ -176,8 +176,8 @@ class ActiveTrial:
             state = self.training.state_dict()
             self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
         seconds = float(history["seconds"].sum())
-        epochs = len(history)
-        shape = tuple(self.data.train_images.shape)
+        epochs = self.training.next_epoch
+        shape = tuple(self.data.train_inputs.shape)
         self.log.say(f"{self.training.status} after {epochs} epochs, {seconds:.1f} s of training")
         self.log.flush()
         outcome = {

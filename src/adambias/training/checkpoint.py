@@ -72,7 +72,8 @@ def require_same_trial(found: Mapping[str, Any], trial: Trial) -> None:
             getattr(trial, key, None),
             found.get(key, fields[key].default if later else None),
         )
-        if other != value and not (key == "epochs" and other is not None and other < value):
+        shorter = key == "epochs" and other is not None and other < value
+        if other != value and not (shorter and trial.can_be_extended):
             raise CheckpointError(
                 f"checkpoint of another trial: {key} = {other!r}, this trial has {value!r}; "
                 "remove the checkpoint or correct the trial"

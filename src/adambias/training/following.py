@@ -145,7 +145,7 @@ def follow(
 def _follow(
     trial: Trial, objective: Objective, laws: Sequence[str], every: int, substeps: int
 ) -> Iterator[list[dict[str, Any]]]:
-    loss, rule, h = NetworkLoss(objective), rule_of(trial), trial.h
+    loss, rule, h = NetworkLoss(objective), rule_of(trial, objective.flat.shapes), trial.h
     start = objective.theta.detach().clone()
     tracks: dict[str, Iterator[Place]] = {OPTIMIZER: iterates(rule, (loss,), start, h)}
     for law in laws:

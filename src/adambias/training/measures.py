@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adambias.config import Trial
-from adambias.config.measures import CORRECTION, SMOOTH, Measure
+from adambias.config.measures import CORRECTION, SMOOTH, Measure, at_each
 from adambias.law.norms import gradient_norms
 from adambias.training.correction import measure
 from adambias.training.objective import Objective
@@ -104,6 +104,7 @@ def _of_means(windows: tuple[int, ...]) -> Measure:
     return Measure(
         columns=tuple(f"smooth_{what}_{k}" for k in windows for what in ("loss", "norm")),
         compute=partial(_smooth_norms, windows=windows),
+        when=at_each,
         curves=tuple(f"smooth_norm_{k}" for k in windows),
         cost="a gradient for each k every ``measure_every`` epochs, and sums of weights",
     )

@@ -6,6 +6,7 @@ a norm are a few operations on one tensor, whatever the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,9 +21,11 @@ from adambias.data.dataset import Dataset
 from adambias.networks.batchnorm import (
     BlockBatchNorm,
     PopulationStatistics,
+    remember_blocks,
     twice_differentiable,
 )
 from adambias.networks.build import build
+from adambias.networks.losses import OfOutputs, accuracy_of
 from adambias.training import allocator
 from adambias.training.precision import profile
 
@@ -46,7 +49,8 @@ class FlatParameters:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._named = dict(model.named_parameters())
+        # Shared ones once: tied weights are one parameter under two names.
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         first = next(iter(self._named.values()))
         total = sum(p.numel() for p in self._named.values())
         self.theta = nn.Parameter(torch.empty(total, device=first.device, dtype=first.dtype))
@@ -61,6 +65,16 @@ class FlatParameters:
             home.copy_(p.data)
             self._named[name].data = home
             p.grad = grad
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each parameter, in their order."""
+        return tuple(tuple(shape) for shape, _ in self._layout.values())
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return list(self._named.values())
 
     def views(self, vector: Tensor) -> Iterator[Tensor]:
         """Yield the part of a vector that belongs to each parameter, in its shape."""
@@ -90,9 +104,14 @@ class Objective:
     trial : Trial
         What to train; its seed determines the initial weights, on every device alike.
     data : Dataset
-        Training and test images.
+        Training and test inputs, with their targets.
     device : torch.device
         Where network and data live.
+
+    Attributes
+    ----------
+    accuracy : callable or None
+        What counts right answers; None where loss and targets know none.
     """
 
     def __init__(self, trial: Trial, data: Dataset, device: torch.device) -> None:
@@ -102,21 +121,51 @@ class Objective:
         self.precision = profile(trial.precision)
         self.data = data.to(device)
         # Kept on the device, so that no block waits for the host.
-        self._mean, self._std = (
-            torch.tensor(s, device=device, dtype=self.precision.dtype).view(-1, 1, 1)
-            for s in (data.mean, data.std)
-        )
+        self._mean, self._std = data.scales(device, self.precision.dtype)
+        self._tokens = data.vocabulary is not None
         self._loss_of = _loss_of(trial)
-        self.size = len(data.train_labels)
-        self.block_size = _block_size(trial, self.size)
+        self.accuracy = accuracy_of(self._loss_of, data.train_targets)
+        self._nothing = torch.full((), math.nan, device=device)
+        self.size = len(data.train_targets)
         model = _network(trial, data)
+        self.block_size = _block_size(trial, self.size, model)
         # Channels last is the faster layout on the CPU at every size, and with bf16 on CUDA.
-        self._format = torch.channels_last
+        images = len(data.input_shape) == 3
+        self._format = torch.channels_last if images else torch.contiguous_format
         model = model.to(device, self.precision.dtype)
-        self.model = model.to(memory_format=self._format)
+        self.model = model.to(memory_format=torch.channels_last) if images else model
         self._exact = trial.bn_statistics == "exact"
         self._statistics = PopulationStatistics(self.model) if self._exact else None
         self.flat = FlatParameters(self.model)
+        self._refuse_misfit(trial)
+
+    @torch.no_grad()
+    def _refuse_misfit(self, trial: Trial) -> None:
+        """Try network and loss on two inputs, so that what does not fit is told in a line."""
+        count = min(2, self.size)
+        inputs = self._standardised(self.data.train_inputs[:count])
+        targets = self.data.train_targets[:count]
+        self.model.eval()
+        try:
+            with self.precision.network(self.device):
+                outputs = self.model(inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            allowed = f"fails on inputs of shape {tuple(inputs.shape)}: {_first_line(error)}"
+            raise ConfigError("model", trial.model, allowed) from None
+        if not isinstance(outputs, Tensor) or len(outputs) != count:
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            allowed = f"must return a tensor with a row for each of {count} inputs, not {shape}"
+            raise ConfigError("model", trial.model, allowed)
+        try:
+            loss = self._loss_of(outputs.to(self.precision.dtype), targets)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+            allowed = f"fails on {shapes} of {targets.dtype}: {_first_line(error)}"
+            raise ConfigError("loss", trial.loss, allowed) from None
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            allowed = f"must give one number, the sum over a block's inputs, not {shape}"
+            raise ConfigError("loss", trial.loss, allowed)
 
     @property
     def theta(self) -> nn.Parameter:
@@ -147,12 +196,12 @@ class Objective:
             self._statistics.reset()
         # Totals stay on the device: reading a number of each block would wait for it.
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for images, labels in self._training_blocks(order):
-            loss, correct = self._loss(images, labels)
+        for inputs, targets in self._training_blocks(order):
+            loss, correct = self._loss(inputs, targets)
             loss.backward()
             totals += torch.stack([loss.detach().double(), correct.double()])
             if self._statistics:
-                self._statistics.add(len(labels))
+                self._statistics.add(len(targets))
         # Blocks give summed losses, so that one division makes the mean, with a smaller last block
         # too.
         count = self.size if order is None else len(order)
@@ -189,20 +238,20 @@ class Objective:
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        """Return mean loss and accuracy on the test images, shape (2,), on the device.
+        """Return mean loss and accuracy on the test inputs, shape (2,), on the device.
 
         BatchNorm uses what the last :meth:`gradient` left: the exact statistics of the training
         images at its theta, or running averages.
         """
         self.model.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
-        images, labels = self.data.test_images, self.data.test_labels
+        inputs, targets = self.data.test_inputs, self.data.test_targets
         for block in zip(
-            images.split(EVALUATION_BLOCK), labels.split(EVALUATION_BLOCK), strict=True
+            inputs.split(EVALUATION_BLOCK), targets.split(EVALUATION_BLOCK), strict=True
         ):
             loss, correct = self._loss(self._standardised(block[0]), block[1])
             totals += torch.stack([loss.double(), correct.double()])
-        return totals / len(labels)
+        return totals / len(targets)
 
     def hessian_vector_product(self, vector: Tensor) -> Tensor:
         """Return the Hessian of the mean loss over all training images times a vector, shape (p,).
@@ -224,7 +273,7 @@ class Objective:
         once : bool, optional
             For a single product, which frees the graph on its way.
         """
-        parameters = list(self.model.parameters())
+        parameters = self.flat.parameters
         alone = self.size <= self.block_size and not once
         slopes = list(self._slopes(parameters)) if alone else None
 
@@ -235,7 +284,9 @@ class Objective:
             for grads in slopes or self._slopes(parameters):
                 # A scalar: torch loads its symbolic algebra before a product with a cotangent.
                 along = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)])
-                columns = torch.autograd.grad(along.sum(), parameters, retain_graph=alone)
+                columns = torch.autograd.grad(
+                    along.sum(), parameters, retain_graph=alone, materialize_grads=True
+                )
                 torch._foreach_add_(parts, columns)
             return found.div_(self.size)
 
@@ -250,9 +301,11 @@ class Objective:
             twice_differentiable(self.model),
             sdpa_kernel(SDPBackend.MATH),
         ):
-            for images, labels in self._training_blocks(None):
-                loss, _ = self._loss(images, labels)
-                yield torch.autograd.grad(loss, parameters, create_graph=True)
+            for inputs, targets in self._training_blocks(None):
+                loss, _ = self._loss(inputs, targets)
+                yield torch.autograd.grad(
+                    loss, parameters, create_graph=True, materialize_grads=True
+                )
 
     @contextmanager
     def _copies_of_buffers(self) -> Iterator[None]:
@@ -277,48 +330,52 @@ class Objective:
         for buffer, value in zip(self.model.buffers(), kept, strict=True):
             buffer.copy_(value)
 
-    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the summed loss and the number of correct answers."""
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and the number of right answers, NaN where there are none."""
         with self.precision.network(self.device):
-            logits = self.model(images)
-        # Under autocast logits are bfloat16, whose 8 bits would round the loss.
-        logits = logits.to(self.precision.dtype)
-        loss = self._loss_of(logits, labels)
-        return loss, (logits.detach().argmax(1) == labels).sum()
+            outputs = self.model(inputs)
+        # Under autocast outputs are bfloat16, whose 8 bits would round the loss.
+        outputs = outputs.to(self.precision.dtype)
+        loss = self._loss_of(outputs, targets)
+        right = self.accuracy(outputs.detach(), targets) if self.accuracy else self._nothing
+        return loss, right
 
     def _training_blocks(self, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        images, labels = self.data.train_images, self.data.train_labels
+        inputs, targets = self.data.train_inputs, self.data.train_targets
         for start in range(0, self.size if order is None else len(order), self.block_size):
             span = slice(start, start + self.block_size)
             chosen = span if order is None else order[span]
-            yield self._standardised(images[chosen]), labels[chosen]
+            yield self._standardised(inputs[chosen]), targets[chosen]
 
-    def _standardised(self, images: Tensor) -> Tensor:
+    def _standardised(self, inputs: Tensor) -> Tensor:
+        if self._tokens:
+            return inputs
         # Of the block only: the data stay as they are stored, a quarter of the memory.
-        images = torch.sub(images.to(self.precision.dtype), self._mean).div_(self._std)
-        return images.contiguous(memory_format=self._format)
+        inputs = torch.sub(inputs.to(self.precision.dtype), self._mean).div_(self._std)
+        return inputs.contiguous(memory_format=self._format)
 
 
-def _loss_of(trial: Trial) -> Callable[[Tensor, Tensor], Tensor]:
-    loss: Callable[[Tensor, Tensor], Tensor] = LOSSES.factory(trial.loss)()
+def _loss_of(trial: Trial) -> OfOutputs:
+    LOSSES.refuse_options(trial.loss, trial.loss_options, "loss_options")
+    loss: OfOutputs = LOSSES.factory(trial.loss)(**trial.loss_options)
     if not callable(loss):
         raise ConfigError("loss", trial.loss, f"{LOSSES.must}, not {type(loss).__name__}")
     return loss
 
 
 def _network(trial: Trial, data: Dataset) -> nn.Module:
-    _, channels, height, width = data.train_images.shape
-    if height != width:
-        raise ConfigError("dataset", data.name, f"has images of {height}x{width}, needs squares")
     model = build(
         trial.model,
-        in_channels=channels,
-        num_classes=data.num_classes,
-        image_size=height,
+        input_shape=data.input_shape,
+        outputs=data.outputs,
+        vocabulary=data.vocabulary,
         norm=trial.norm,
         activation=trial.activation,
+        options=trial.model_options,
         seed=trial.seed,
     )
+    if trial.bn_statistics == "exact":
+        remember_blocks(trial.model, model)
     # Exact statistics set it to 1 afterwards.
     for module in model.modules():
         if isinstance(module, BlockBatchNorm):
@@ -326,13 +383,18 @@ def _network(trial: Trial, data: Dataset) -> nn.Module:
     return model
 
 
-def _block_size(trial: Trial, size: int) -> int:
-    """Return the images in a block; refuse a last block of one image, which has no variance."""
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _block_size(trial: Trial, size: int, model: nn.Module) -> int:
+    """Return the inputs in a block; refuse a last block of one, which has no variance."""
     batch = min(trial.batch_size or size, size)
     block = min(trial.ghost_batch_size or batch, batch)
     # The last block of the full batch, of a mini-batch, and of the last mini-batch.
     lone = any((count % block) == 1 or block == 1 for count in {batch, size % batch or batch, size})
-    if trial.norm == "batch" and trial.model != "vit_small" and lone:
+    over_block = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    if over_block and lone:
         key = "ghost_batch_size" if trial.ghost_batch_size else "batch_size"
-        raise ConfigError(key, block, "leaves a block of one image, over which BatchNorm fails")
+        raise ConfigError(key, block, "leaves a block of one input, over which BatchNorm fails")
     return block

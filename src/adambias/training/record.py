@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adambias.config.measures import CORRECTION, STANDARD, TEST
+from adambias.config.measures import ACCURACIES, CORRECTION, STANDARD, TEST
 
 _FIRST_COLUMNS = (
     *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
@@ -74,14 +74,14 @@ def from_rows(
         Whether each row's test columns were measured: they may be NaN all the same.
     """
     names = [*(columns or _FIRST_COLUMNS)]
-    always = {name for measure in STANDARD for name in measure.columns}
+    always = {name for measure in STANDARD for name in measure.columns} - {*ACCURACIES}
     records = []
     for n, row in enumerate(rows):
         table = dict(zip(names, row, strict=True))
-        del table["epoch"]
+        epoch = int(table.pop("epoch"))
         seconds = table.pop("seconds")
         absent = set() if evaluated[n] else {*TEST.columns}
         absent |= {name for name, value in table.items() if name not in always and value != value}
         values: dict[str, float | None] = table | dict.fromkeys(absent)
-        records.append(EpochRecord(epoch=n, seconds=seconds, values=values))
+        records.append(EpochRecord(epoch=epoch, seconds=seconds, values=values))
     return records

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -29,8 +30,11 @@ from torch import Tensor
 
 from adambias.config.measures import Measure
 from adambias.config.trial import Trial
+from adambias.core.errors import ConfigError
+from adambias.core.validation import integer
 from adambias.law.stability import linear_weights, stability_threshold
 from adambias.training.measures import Snapshot
+from adambias.training.memory import step_size
 
 TOLERANCE = 0.05
 """Length of the residual, over the eigenvalue, at which the solver is content: an eigenvalue is
@@ -43,31 +47,31 @@ Vector: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Eigenpair:
-    """The largest eigenvalue of a symmetric operator, and how well it is known.
+class Eigenpairs:
+    """The largest eigenvalues of a symmetric operator, and how well they are known.
 
     Attributes
     ----------
-    value : float
-        The eigenvalue, a Rayleigh quotient.
-    vector : ndarray, shape (p,)
-        Its eigenvector, of length 1.
+    values : ndarray, shape (k,)
+        The eigenvalues, Rayleigh quotients, the largest first.
+    vectors : ndarray, shape (p, k)
+        Their eigenvectors, of length 1.
     residual : float
-        Length of (A - value) vector, over the eigenvalue's size.
+        Length of (A - value) vector, over the eigenvalue's size; the largest of them.
     products : int
         Products with A that it took.
     """
 
-    value: float
-    vector: Vector
+    values: Vector
+    vectors: Vector
     residual: float
     products: int
 
 
-def largest_eigenpair(
-    product: Callable[[Vector], Vector], start: Vector, *, tolerance: float = TOLERANCE
-) -> Eigenpair:
-    """Return the largest eigenvalue of a symmetric operator, algebraically, and its eigenvector.
+def largest_eigenpairs(
+    product: Callable[[Vector], Vector], start: Vector, k: int = 1, *, tolerance: float = TOLERANCE
+) -> Eigenpairs:
+    """Return the k largest eigenvalues of a symmetric operator, algebraically, with eigenvectors.
 
     Parameters
     ----------
@@ -75,6 +79,8 @@ def largest_eigenpair(
         From a vector ``(p,)`` of float64 to the operator times it.
     start : ndarray, shape (p,)
         Where to begin; not zero.
+    k : int, optional
+        How many, less than p.
     tolerance : float, optional
         Length of the residual, over the eigenvalue, to be content with.
 
@@ -87,15 +93,17 @@ def largest_eigenpair(
     """
     counted = _Counted(product)
     operator = LinearOperator((len(start), len(start)), matvec=counted, dtype=np.float64)
+    # Room for three more than are asked for, as ARPACK's users' guide has it for one.
+    basis = min(k + BASIS - 1, len(start))
     _, vectors = eigsh(
-        *(operator, 1), which="LA", v0=start, ncv=BASIS, maxiter=RESTARTS, tol=tolerance
+        *(operator, k), which="LA", v0=start, ncv=basis, maxiter=RESTARTS, tol=tolerance
     )
-    vector = vectors[:, 0]
-    image = counted(vector)
-    value = float(vector @ image)
-    size = max(abs(value), np.finfo(float).tiny)
-    residual = float(np.linalg.norm(image - value * vector)) / size
-    return Eigenpair(value, vector, residual, counted.count)
+    images = np.stack([counted(vector) for vector in vectors.T], axis=1)
+    values = (vectors * images).sum(0)
+    sizes = np.maximum(np.abs(values), np.finfo(float).tiny)
+    residual = float((np.linalg.norm(images - values * vectors, axis=0) / sizes).max())
+    order = np.argsort(-values, kind="stable")
+    return Eigenpairs(values[order], vectors[:, order], residual, counted.count)
 
 
 class _Counted:
@@ -116,61 +124,80 @@ def _due(trial: Trial, epoch: int) -> bool:
     return epoch % trial.measure_every == 0
 
 
-def sharpness() -> Measure:
-    """Return the measure of the largest eigenvalue of the Hessian of the training loss.
+def sharpness(*, k: int = 1) -> Measure:
+    """Return the measure of the k largest eigenvalues of the Hessian of the training loss.
 
-    Columns: ``sharpness``, ``sharpness_residual``, ``sharpness_products``; all missing where the
-    Hessian is not finite or the solver does not come to an end.
+    Columns: ``sharpness``, ``sharpness_residual``, ``sharpness_products``, then ``sharpness_2`` and
+    so on up to k; all missing where the Hessian is not finite or the solver does not come to an
+    end. The residual is the largest of the k.
     """
+    k = integer("measures sharpness k", k, 1)
     return Measure(
-        columns=("sharpness", "sharpness_residual", "sharpness_products"),
-        compute=_sharpness,
+        columns=("sharpness", "sharpness_residual", "sharpness_products", *_more("sharpness", k)),
+        compute=partial(_sharpness, k=k),
         when=_due,
         curves=("sharpness",),
         cost="some Hessian-vector products every ``measure_every`` epochs",
     )
 
 
-def preconditioned_sharpness() -> Measure:
-    """Return the measure of the sharpness that the optimizer sees.
+def preconditioned_sharpness(*, k: int = 1) -> Measure:
+    """Return the measure of the k largest curvatures that the optimizer sees.
 
     Columns: ``preconditioned_sharpness``, ``preconditioned_residual``, ``preconditioned_products``
-    and ``edge``, h times it over the step's threshold; missing as those of :func:`sharpness`, and
-    where the preconditioner is not positive.
+    and ``edge``, h times it over the step's threshold, then ``preconditioned_sharpness_2`` and so
+    on up to k; missing as those of :func:`sharpness`, and where the preconditioner is not positive.
+
+    Raises
+    ------
+    ConfigError
+        When it is computed, for a rule whose preconditioner is no diagonal, such as muon's.
     """
+    k = integer("measures preconditioned_sharpness k", k, 1)
     return Measure(
         columns=(
             *("preconditioned_sharpness", "preconditioned_residual", "preconditioned_products"),
-            "edge",
+            *("edge", *_more("preconditioned_sharpness", k)),
         ),
-        compute=_preconditioned,
+        compute=partial(_preconditioned, k=k),
         when=_due,
         curves=("preconditioned_sharpness", "edge"),
         cost="some Hessian-vector products every ``measure_every`` epochs",
     )
 
 
-def _sharpness(snapshot: Snapshot) -> Tensor:
-    found = _largest(snapshot, None)
+def _more(name: str, k: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{i}" for i in range(2, k + 1))
+
+
+def _sharpness(snapshot: Snapshot, k: int) -> Tensor:
+    found = _largest(snapshot, None, k)
     return torch.tensor(found, dtype=torch.float64, device=snapshot.grad.device)
 
 
-def _preconditioned(snapshot: Snapshot) -> Tensor:
+def _preconditioned(snapshot: Snapshot, k: int) -> Tensor:
     rule, theta = snapshot.optimizer.rule, snapshot.objective.theta
     _, inverse = linear_weights(rule, snapshot.optimizer.next_estimates(theta), theta)
-    found = (math.nan,) * 3
+    found = [math.nan] * (k + 2)
     if bool((inverse > 0).all()) and bool(inverse.isfinite().all()):
-        found = _largest(snapshot, inverse.double().sqrt())
-    edge = snapshot.trial.h * found[0] / stability_threshold(rule, snapshot.epoch)
-    return torch.tensor([*found, edge], dtype=torch.float64, device=snapshot.grad.device)
+        found = _largest(snapshot, inverse.double().sqrt(), k)
+    h = step_size(snapshot.optimizer)
+    edge = h * found[0] / stability_threshold(rule, snapshot.epoch)
+    columns = [*found[:3], edge, *found[3:]]
+    return torch.tensor(columns, dtype=torch.float64, device=snapshot.grad.device)
 
 
-def _largest(snapshot: Snapshot, scale: Tensor | None) -> tuple[float, float, float]:
-    """Return eigenvalue, residual and products of scale Hessian scale."""
-    theta = snapshot.theta
+def _largest(snapshot: Snapshot, scale: Tensor | None, k: int) -> list[float]:
+    """Return the largest eigenvalue, residual and products of scale Hessian scale, and the others.
+
+    As many numbers as there are columns, NaN if they cannot be had.
+    """
+    theta, nothing = snapshot.theta, [math.nan] * (k + 2)
     start = snapshot.grad.double() if scale is None else scale * snapshot.grad.double()
     if not bool(start.isfinite().all()) or not bool(start.any()):
-        return (math.nan,) * 3
+        return nothing
+    if k >= len(start):
+        raise ConfigError("measures", k, f"k must be below {len(start)}, the parameters there are")
     with torch.enable_grad():
         hessian = snapshot.objective.hessian()
 
@@ -181,7 +208,8 @@ def _largest(snapshot: Snapshot, scale: Tensor | None) -> tuple[float, float, fl
             return (found if scale is None else scale * found).cpu().numpy()
 
         try:
-            found = largest_eigenpair(product, start.cpu().numpy())
+            found = largest_eigenpairs(product, start.cpu().numpy(), k)
         except (ArpackError, FloatingPointError):
-            return (math.nan,) * 3
-    return found.value, found.residual, float(found.products)
+            return nothing
+    first, *others = found.values.tolist()
+    return [first, found.residual, float(found.products), *others]

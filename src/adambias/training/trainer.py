@@ -12,10 +12,18 @@ import torch
 from torch import Tensor
 
 from adambias.config import Trial
-from adambias.config.measures import CORRECTION, STANDARD, TEST, Measure, columns_of, further
+from adambias.config.measures import (
+    ACCURACIES,
+    CORRECTION,
+    STANDARD,
+    TEST,
+    Measure,
+    columns_of,
+    further,
+)
 from adambias.core.errors import AdambiasError, CheckpointError, ConfigError
 from adambias.data.dataset import Dataset
-from adambias.law.rules import UpdateRule, make_rule
+from adambias.law.rules import Shapes, UpdateRule, make_rule
 from adambias.training import allocator
 from adambias.training.checkpoint import require_same_trial
 from adambias.training.measures import Snapshot
@@ -23,6 +31,7 @@ from adambias.training.memory import take_step
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
 from adambias.training.record import EpochRecord, from_rows, to_rows
+from adambias.training.schedules import schedule_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +79,10 @@ class Training(Iterator[EpochRecord]):
         self._further = tuple(further(trial))
         self._digest = data.digest
         self._objective = Objective(trial, data, torch.device(chosen))
-        self._optimizer = RuleOptimizer([self._objective.theta], rule_of(trial), trial.h)
+        rule = rule_of(trial, self._objective.flat.shapes)
+        self._optimizer = RuleOptimizer([self._objective.theta], rule, trial.h)
+        self._schedule = schedule_of(trial)
+        self._next = 0
         self._generator = torch.Generator().manual_seed(trial.seed)
         self._kept: dict[str, Tensor] = {}
         self._high_epochs = 0
@@ -80,8 +92,8 @@ class Training(Iterator[EpochRecord]):
 
     @property
     def next_epoch(self) -> int:
-        """The epoch of the next record; as many have been recorded."""
-        return len(self.records)
+        """The epoch of the next record; as many have been trained."""
+        return self._next
 
     @property
     def parameters(self) -> int:
@@ -99,9 +111,11 @@ class Training(Iterator[EpochRecord]):
             self._refuse_difference(first)
             if self._still_finite(measured):
                 measured |= self._measured(self._further, snapshot)
-                self._step()
+                self._advance()
+            else:
+                self._next += 1
         seconds = time.perf_counter() - started
-        record = EpochRecord(epoch=self.next_epoch, seconds=seconds, values=measured)
+        record = EpochRecord(epoch=snapshot.epoch, seconds=seconds, values=measured)
         self.records.append(record)
         if self.status == "running" and self.next_epoch == self.trial.epochs:
             self.status = "finished"
@@ -142,6 +156,7 @@ class Training(Iterator[EpochRecord]):
             "buffers": {name: buffer.to("cpu", copy=True) for name, buffer in buffers},
             "moments": moments,
             "step": optimizer.get("step", 0),
+            "next_epoch": self._next,
             "generator": self._generator.get_state(),
             "kept": {name: value.to("cpu", copy=True) for name, value in self._kept.items()},
             "high_epochs": self._high_epochs,
@@ -171,6 +186,8 @@ class Training(Iterator[EpochRecord]):
         self._kept = {name: value.to(theta.device) for name, value in state.get("kept", {}).items()}
         self._high_epochs = state["high_epochs"]
         self.records = self._records(state)
+        # Checkpoints of before have a record for every epoch.
+        self._next = int(state.get("next_epoch", len(self.records)))
         self.status = state["status"]
         self._extend(int(state["trial"]["epochs"]))
 
@@ -178,7 +195,7 @@ class Training(Iterator[EpochRecord]):
         """Return the records that a state holds."""
         rows = state["history"].tolist()
         written = self.trial.replace(epochs=int(state["trial"]["epochs"]))
-        evaluated = [TEST.when(written, n) for n in range(len(rows))]
+        evaluated = [TEST.when(written, int(row[0])) for row in rows]
         return from_rows(rows, state.get("columns"), evaluated)
 
     def _extend(self, epochs: int) -> None:
@@ -219,6 +236,8 @@ class Training(Iterator[EpochRecord]):
     def _snapshot(self) -> Snapshot:
         """Take the gradient at theta^(n)."""
         self._epoch_order = self._order()
+        if self.trial.batch_size is None:  # what is measured is of the step to come
+            self._set_step_size(self._next, self.trial.epochs)
         return Snapshot(
             trial=self.trial,
             epoch=self.next_epoch,
@@ -236,6 +255,8 @@ class Training(Iterator[EpochRecord]):
             names = [column for measure in due for column in measure.columns]
             found = torch.cat([measure.at(snapshot) for measure in due])
             values |= zip(names, found.tolist(), strict=True)
+        if self._objective.accuracy is None:
+            values |= {name: None for name in ACCURACIES if name in values}
         self.correction = snapshot.details.get(CORRECTION.columns[0], self.correction)
         if measures is not STANDARD:  # what cannot be told, as a cosine with nothing, is absent
             values = {n: None if v is None or math.isnan(v) else v for n, v in values.items()}
@@ -261,6 +282,18 @@ class Training(Iterator[EpochRecord]):
             self.status = "diverged"
         return True
 
+    def _advance(self) -> None:
+        """Train to the epoch of the next record."""
+        trial, first = self.trial, self._next
+        self._step()
+        self._next += 1
+        while self._next % trial.record_every and self._next < trial.epochs - 1:
+            self._epoch_order = self._order()
+            self._step()
+            self._next += 1
+        # A loss that is high at two records is taken to be so between them.
+        self._high_epochs += (self._next - first - 1) if self._high_epochs else 0
+
     def _step(self) -> None:
         """Take the full-batch step, or with ``batch_size`` one step per mini-batch."""
         if self.trial.batch_size is None:
@@ -269,9 +302,20 @@ class Training(Iterator[EpochRecord]):
         order = self._epoch_order
         if order is None:
             order = torch.arange(self._objective.size, device=self._objective.device)
-        for batch in order.split(self.trial.batch_size):
+        batches = order.split(self.trial.batch_size)
+        for i, batch in enumerate(batches):
             self._objective.gradient(batch)
+            each = len(batches)
+            self._set_step_size(self._next * each + i, self.trial.epochs * each)
             self._optimizer.step()
+
+    def _set_step_size(self, step: int, steps: int) -> None:
+        factor = self._schedule(step, steps)
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            allowed = f"must give a finite number >= 0, not {factor!r} in step {step} of {steps}"
+            raise ConfigError("schedule", self.trial.schedule, allowed)
+        (group,) = self._optimizer.param_groups
+        group["lr"] = self.trial.h * factor
 
 
 def train(
@@ -315,10 +359,12 @@ def train(
     return Training(trial, data, state=state, device=device)
 
 
-def rule_of(trial: Trial) -> UpdateRule:
-    """Return the update rule of a trial."""
+def rule_of(trial: Trial, shapes: Shapes | None = None) -> UpdateRule:
+    """Return the update rule of a trial, for one vector of parameters of these shapes."""
     return make_rule(
         trial.rule,
+        options=trial.rule_options,
+        shapes=shapes,
         beta1=trial.beta1,
         beta2=trial.beta2,
         epsilon=trial.epsilon,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adambias.config import SEMANTICS_VERSION, Grid, Trial, naming
 from adambias.config.figures import FIGURE_OF_GRID
-from adambias.config.measures import CURVES, TEST, curves_of
+from adambias.config.measures import ACCURACIES, CURVES, TEST, curves_of
+from adambias.config.trial import spread
 from adambias.ledger.job import Job
 from adambias.ledger.summary import highest, last, peak_norm
 
@@ -105,6 +106,8 @@ def non_finite(history: pd.DataFrame, trial: Trial) -> str:
     words = []
     for key in (k for k in CURVES if k in history):
         values = history[key].to_numpy(float)
+        if key in ACCURACIES and np.isnan(values).all():
+            continue
         absent = np.isnan(values) & ~evaluated if key in TEST.columns else False
         bad = ~np.isfinite(values) & ~np.asarray(absent)
         if bad.any():
@@ -141,7 +144,7 @@ def summary_points(history: pd.DataFrame, trial: Trial, initial_fraction: float)
 
 def parameters(job: Job) -> dict[str, str]:
     """Return every hyperparameter as MLflow's text."""
-    values = job.trial.identity()
+    values = spread(job.trial.identity())
     return {k: "full" if k == "batch_size" and v is None else str(v) for k, v in values.items()}
 
 
@@ -156,7 +159,8 @@ def group_key(job: Job) -> str:
 
 def label(trial: Trial, fields: Iterable[str]) -> str:
     """Return a name such as ``beta2 0.99 seed 0``."""
-    words = naming.words(vars(trial), fields)
+    values = trial.flat()
+    words = naming.words(values, [name for name in fields if name in values])
     return " ".join(words if trial.rule == "adam" or "rule" in fields else [trial.rule, *words])
 
 
@@ -260,6 +264,7 @@ beforehand what would run and for how long.
 
 
 def _value_line(name: str, jobs: list[Job]) -> str:
-    values = list(dict.fromkeys(getattr(job.trial, name) for job in jobs))
-    shown = ", ".join(str(v) for v in values[:12]) + (", …" if len(values) > 12 else "")
+    # As text: a list of an option's has no hash.
+    values = list(dict.fromkeys(str(job.trial.flat().get(name)) for job in jobs))
+    shown = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
     return f"| {name} | {shown} |"
