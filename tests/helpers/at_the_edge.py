@@ -56,14 +56,27 @@ def tables(of, *, seeds=range(20, 25), beta1=(0.8, 0.98)):
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
 
 
-def stability(top=lambda rule, seed: 1.0, *, rules=("gradient_descent", "adam"), seeds=range(5)):
+def stability(
+    top=lambda rule, seed: 1.0,
+    *,
+    rules=("gradient_descent", "adam"),
+    seeds=range(5),
+    losses=("mse",),
+):
     """Return the content of ``stability.json``: the edge of each training comes to ``top``."""
     rows = [
         {
-            **{"grid": rule, "rule": rule, "h": 0.1, "beta1": 0.9, "seed": seed, "loss": "mse"},
-            **{"model": "mlp", "activation": "tanh", "epoch": [0, 20, 40, 60, 80]},
+            **{"grid": rule, "rule": rule, "h": 0.1, "beta1": 0.9, "seed": seed, "loss": loss},
+            **{
+                "beta2": 0.99,
+                "dataset": "digits",
+                "model": "mlp",
+                "activation": "tanh",
+                "epoch": [0, 20, 40, 60, 80],
+            },
             "edge": [0.2, 0.6, *[top(rule, seed)] * 3],
         }
+        for loss in losses
         for rule in rules
         for seed in seeds
     ]

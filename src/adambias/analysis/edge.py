@@ -17,6 +17,10 @@ from adambias.analysis.curves import log_positive
 from adambias.analysis.hills import find_rise
 from adambias.analysis.histories import Columns
 from adambias.config.measures import SMOOTH_LOSS, SMOOTH_NORM
+from adambias.ledger.summary import highest
+
+NEAR = 2.0
+"""Factor from the threshold within which a training is near it."""
 
 
 def crossing(epochs: ArrayLike, edge: ArrayLike) -> float:
@@ -55,8 +59,10 @@ def summarise(history: Columns, floor: float, decades: float) -> dict[str, Any]:
     -------
     dict
         ``crossing_epoch`` and ``edge_settled``, see :func:`crossing` and :func:`settled`;
-        ``onset_epoch``, where the norm's rise begins; ``oscillation_share``, of the norm's excess
-        from there on 1 less the smooth path's share, by geometric means. NaN where not measured.
+        ``edge_highest``, the most it is after the start, and ``edge_near``, the share of
+        measurements from the crossing on within a factor of :data:`NEAR`; ``onset_epoch``, where
+        the norm's rise begins; ``oscillation_share``, of the norm's excess from there on 1 less the
+        smooth path's share, by geometric means. NaN where not measured.
     """
     epochs = np.asarray(history["epoch"])
     norm = np.asarray(history["perturbed_one_norm"], dtype=float) - floor
@@ -65,9 +71,18 @@ def summarise(history: Columns, floor: float, decades: float) -> dict[str, Any]:
     return {
         "crossing_epoch": np.nan if edge is None else crossing(epochs, edge),
         "edge_settled": np.nan if edge is None else settled(epochs, edge),
+        "edge_highest": np.nan if edge is None else highest(np.asarray(edge)[epochs > 0]),
+        "edge_near": np.nan if edge is None else _near(epochs, edge),
         "onset_epoch": np.nan if onset is None else float(epochs[onset]),
         "oscillation_share": np.nan if onset is None else _share(history, floor, onset),
     }
+
+
+def _near(epochs: NDArray[Any], edge: ArrayLike) -> float:
+    values = np.asarray(edge, dtype=float)[epochs >= crossing(epochs, edge)]
+    known = values[np.isfinite(values)]
+    near = (known >= 1 / NEAR) & (known <= NEAR)
+    return float(near.mean()) if known.size else np.nan
 
 
 def _share(history: Columns, floor: float, onset: int) -> float:

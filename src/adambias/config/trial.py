@@ -100,9 +100,10 @@ class Trial(Validated):
     Notes
     -----
     ``model``, ``rule``, ``loss``, ``schedule`` and each of ``measures`` may be
-    ``package.module:factory``, code of one's own. ``epsilon`` is on purpose one number for three things: the rule's stabiliser, the
-    perturbation of the norm that is measured, and with it that norm's floor p√ε. The theory's
-    penalty is the norm perturbed by the rule's own epsilon (equation 2.3).
+    ``package.module:factory``, code of one's own. ``epsilon`` is on purpose one number for three
+    things: the rule's stabiliser, the perturbation of the norm that is measured, and with it that
+    norm's floor p√ε. The theory's penalty is the norm perturbed by the rule's own epsilon (equation
+    2.3).
     """
 
     dataset: str = "digits"

@@ -67,52 +67,49 @@ def _read_source(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
     SOURCES.refuse_options(spec.source, spec.options, "options")
     arrays, classes = SOURCES.factory(spec.source)(spec, **spec.options)
     names = TENSORS if TENSORS[0] in arrays else ARRAYS
-    for split in (names[:2], names[2:]):
-        for name in split:
-            if name not in arrays:
-                must = f"must return {', '.join(names)}, and has no {name}"
-                raise DataError(f"source {spec.source}: {must}")
-        _refuse_untrainable(spec, *split, *(arrays[name] for name in split), len(classes))
+    lacking = [name for name in names if name not in arrays]
+    if lacking:
+        must = f"must return {', '.join(names)}, and has no {lacking[0]}"
+        raise DataError(f"source {spec.source}: {must}")
+    for first, second in (names[:2], names[2:]):
+        try:
+            _refuse_shapes(first, second, arrays[first], arrays[second])
+            _refuse_values(first, second, arrays[first], arrays[second], len(classes))
+        except DataError as error:
+            raise DataError(f"source {spec.source}: {error}") from None
     return {name: arrays[name] for name in names}, list(classes)
 
 
-def _refuse_untrainable(
-    spec: DatasetSpec,
-    first: str,
-    second: str,
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    classes: int,
-) -> None:
+def _refuse_shapes(first: str, second: str, inputs: np.ndarray, targets: np.ndarray) -> None:
     """Refuse inputs and targets of a split that do not go together."""
-    where = f"source {spec.source}"
-    images = first.endswith("images")
-    if images and (inputs.ndim != 4 or targets.shape != inputs.shape[:1] or not len(targets)):
-        raise DataError(
-            f"{where}: {first} {inputs.shape} and {second} {targets.shape} must be "
-            "(N, C, H, W) and (N,), N > 0"
-        )
-    if inputs.ndim < 2 or not targets.ndim or len(inputs) != len(targets) or not len(targets):
-        raise DataError(
-            f"{where}: {first} {inputs.shape} and {second} {targets.shape} must be "
-            "(N, ...) and (N, ...) with one N > 0"
-        )
+    expected = "(N, ...) and (N, ...)"
+    fit = inputs.ndim >= 2 and targets.ndim >= 1 and len(inputs) == len(targets)
+    if first.endswith("images"):
+        expected = "(N, C, H, W) and (N,)"
+        fit = inputs.ndim == 4 and targets.shape == inputs.shape[:1]
+    if not fit or not len(targets):
+        shapes = f"{first} {inputs.shape} and {second} {targets.shape}"
+        raise DataError(f"{shapes} must be {expected}, N > 0")
+
+
+def _refuse_values(
+    first: str, second: str, inputs: np.ndarray, targets: np.ndarray, classes: int
+) -> None:
+    """Refuse numbers that cannot be trained on, and answers that are none of the classes."""
     for name, array in ((first, inputs), (second, targets)):
         if array.dtype.kind not in "iuf":
-            raise DataError(f"{where}: {name} of {array.dtype} must be integers or real numbers")
+            raise DataError(f"{name} of {array.dtype} must be integers or real numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DataError(f"{where}: {name} has values that are not finite")
-    numbers = targets.dtype.kind == "f"
-    if numbers == bool(classes):
-        must = "no names of classes" if numbers else "real numbers, or have the classes' names"
-        raise DataError(f"{where}: {second} of {targets.dtype} must have {must}")
-    for name, array in ((second, targets), (first, inputs)):
-        tokens = name == first and _are_tokens(inputs, targets)
-        if (name == second and not numbers) or tokens:
-            if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= classes:
-                raise DataError(
-                    f"{where}: {name} must be integers from 0 to {classes - 1}, one for each class"
-                )
+            raise DataError(f"{name} has values that are not finite")
+    if targets.dtype.kind == "f":
+        if classes:
+            raise DataError(f"{second} of {targets.dtype} must have no names of classes")
+        return
+    numbered = {second: targets} | ({first: inputs} if _are_tokens(inputs, targets) else {})
+    for name, array in numbered.items():
+        if array.min() < 0 or array.max() >= classes:
+            must = f"must be integers from 0 to {classes - 1}, one for each class"
+            raise DataError(f"{name} {must}")
 
 
 def _are_tokens(inputs: np.ndarray, targets: np.ndarray) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TITLE = "The edge of stability"
 GRID = "edge"
 RULES = "stability.json"
+SETTINGS = ["beta1", "beta2", "h"]
+"""What varies among Adam's trainings on the small network."""
 CURVATURE = "curvature / threshold"
 MARKS = {
     "crossing_epoch": ("X", "at the threshold"),
@@ -27,12 +29,12 @@ MARKS = {
 
 
 def draw(tables: Tables) -> Figure:
-    """Draw the edge by rule on a small network, by beta1 on the sweeps', and the norm there."""
+    """Draw the edge by rule and by Adam's settings on a small network, and on the sweeps'."""
     trials, curves = _load(tables)
-    rules = tables.has(RULES)
-    figure, axes = style.panels(2 + rules, columns=2 + rules, aspect=0.95)
-    if rules:
-        _draw_rules(axes[0], _rules(tables))
+    parts = _parts(_rules(tables)) if tables.has(RULES) else []
+    figure, axes = style.panels(2 + len(parts), columns=3 if parts else 2, aspect=0.95)
+    for ax, (rows, fields) in zip(axes, parts, strict=False):
+        _draw_rules(ax, rows, fields)
     _draw_sweeps(axes[-2], trials, curves)
     _draw_norms(axes[-1], trials, curves)
     return figure
@@ -55,18 +57,41 @@ def _load(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _rules(tables: Tables) -> pd.DataFrame:
     """Return a row per setting, seed and measured epoch of the stage ``stability``."""
     rows = pd.DataFrame(tables.json(RULES)["rows"])
-    rows = rows.explode(["epoch", "edge"]).astype({"epoch": float, "edge": float})
+    rows = rows.explode(["epoch", "edge"], ignore_index=True)
+    rows = rows.astype({"epoch": float, "edge": float})
     return rows[rows["epoch"] > 0]
 
 
-def _draw_rules(ax: Axes, rows: pd.DataFrame) -> None:
+def _parts(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, list[str]]]:
+    """Return the rows of each panel, with the fields that tell its lines apart.
+
+    For each loss a panel of rules, of Adam one setting; and one of Adam's settings where there are
+    several.
+    """
+    parts = []
+    for _, of in rows.groupby("loss", sort=False):
+        adam = of[of["rule"] == "adam"]
+        first = (adam[SETTINGS] == adam[SETTINGS].iloc[0]).all(axis=1) if len(adam) else None
+        one = of if first is None else of[(of["rule"] != "adam") | first.reindex(of.index)]
+        parts.append((one, ["rule"]))
+        if len(adam) and len(adam[SETTINGS].drop_duplicates()) > 1:
+            parts.append((adam, [name for name in SETTINGS if adam[name].nunique() > 1]))
+    return parts
+
+
+def _draw_rules(ax: Axes, rows: pd.DataFrame, fields: list[str]) -> None:
     colours = iter(style.COLOURS.values())
-    for (rule, h, beta1), of in rows.groupby(["rule", "h", "beta1"], sort=False):
-        name = str(rule).replace("_", " ") + (f" β₁ {beta1:g}, h {h:g}" if rule == "adam" else "")
-        ax.plot(*_means(of, "edge"), color=next(colours), label=name, linewidth=0.9)
+    for values, of in rows.groupby(fields, sort=False):
+        words = dict(zip(fields, values, strict=True))
+        rule = str(words.pop("rule", "")).replace("_", " ")
+        said = [f"{style.SYMBOLS.get(name, name)} {value:g}" for name, value in words.items()]
+        label = ", ".join(filter(None, [rule, *said]))
+        ax.plot(*_means(of, "edge"), color=next(colours), label=label, linewidth=0.9)
     _finish(ax)
     ax.legend(loc="lower right", fontsize=0.75 * style.measures().text)
-    ax.set_title(f"{rows['model'].iloc[0]}, {rows['activation'].iloc[0]}, {rows['loss'].iloc[0]}")
+    which = "" if "rule" in fields else "Adam, "
+    loss = str(rows["loss"].iloc[0]).replace("_", "-")
+    ax.set_title(f"{which}{rows['model'].iloc[0]}, {loss} on {rows['dataset'].iloc[0]}")
 
 
 def _means(rows: pd.DataFrame, column: str) -> tuple[Any, Any]:
@@ -121,7 +146,9 @@ def caption(tables: Tables) -> str:
         f"β₁ = {value:g}: {int(of['crossing_epoch'].notna().sum())} of {len(of)}"
         for value, of in trials.groupby("beta1")
     )
-    small = "Left: rules on a small smooth network, means over seeds. " if tables.has(RULES) else ""
+    small = ""
+    if tables.has(RULES):
+        small = "First: rules, and Adam's settings, on a small smooth network, means over seeds. "
     return (
         "The largest eigenvalue of the loss's Hessian as the optimizer sees it, times h, over the "
         f"rule's threshold of linear stability, at which it is 1. {small}Then: "

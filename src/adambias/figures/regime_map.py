@@ -117,7 +117,26 @@ def caption(tables: Tables) -> str:
         f"Regime of each training over β₁ and β₂, {_step_sizes(trials)}{many}; "
         f"{words.describe(tables, GRID)}, n = {seeds} per pair. Axes: log 1/(1 − β). "
         "O: small oscillations; S: the loss leaps and comes down again; D: it ends above its "
-        "start, leaps and stays up, or is no number any more."
+        f"start, leaps and stays up, or is no number any more. {_at_the_edge(trials)}"
+    ).rstrip()
+
+
+def _at_the_edge(trials: pd.DataFrame) -> str:
+    """Say how far above the threshold of stability the trainings of each regime come."""
+    if "edge_highest" not in trials or trials["edge_highest"].isna().all():
+        return ""
+    said = []
+    for name in REGIMES:
+        of = trials[(trials["regime"] == name) & trials["edge_highest"].notna()]
+        if len(of):
+            near = of["edge_near"].dropna()
+            share = (
+                f", within a factor of 2 of it {near.median():.0%} of the time" if len(near) else ""
+            )
+            said.append(f"{name} {of['edge_highest'].median():.3g}{share} (n = {len(of)})")
+    return (
+        "Curvature over the threshold of stability where it was measured, median over trainings of "
+        f"the highest, and from where it first comes to the threshold: {'; '.join(said)}."
     )
 
 

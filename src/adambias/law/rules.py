@@ -5,8 +5,9 @@ A rule is a list of exponential moving averages of functions of the gradient and
     m_l^(n+1) = d_l m_l^(n) + (1 - d_l) phi_l(g^(n)),    m_hat_l = m_l^(n+1) / (1 - d_l^(n+1))
     theta^(n+1) = theta^(n) - h Phi(m_hat_1, ..., m_hat_L, theta^(n))
 
-All products, squares and roots are componentwise, unless a rule says otherwise. Decays and epsilon are numbers, or tensors that
-broadcast against theta (``(B, 1)`` against ``(B, p)``) to run many rules at once.
+All products, squares and roots are componentwise, unless a rule says otherwise. Decays and epsilon
+are numbers, or tensors that broadcast against theta (``(B, 1)`` against ``(B, p)``) to run many
+rules at once.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _layer_norm(style: Style, width: int) -> nn.Module:
 def gpt(
     style: Style, *, layers: int = 2, width: int = 32, heads: int = 2, tied: bool = False
 ) -> nn.Module:
-    """A decoder that predicts each token from those before it (Radford et al. 2019).
+    """Build a decoder that predicts each token from those before it (Radford et al. 2019).
 
     Parameters
     ----------

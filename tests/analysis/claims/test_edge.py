@@ -37,7 +37,7 @@ def jitter(seed):
 
 
 def test_they_are_a_family_of_their_own():
-    assert [family(key) for key in PROJECT] == ["project"] * 5
+    assert [family(key) for key in PROJECT] == ["project"] * 6
     assert family("fig4_norm") == "paper"
     assert family("mine") == "own"
 
@@ -173,5 +173,20 @@ def test_a_scale_without_such_trainings_has_no_claims_on_them():
         trials=pd.DataFrame(columns=[*at_the_edge.tables(lambda s, b: {}, seeds=[20])[0]]),
         curves=pd.DataFrame(columns=["trial", "grid"]), settings=Analyse(),
     )  # fmt: skip
-    (only,) = judge(findings, PROJECT)
-    assert (only.key, only.verdict) == ("edge_rules", "inconclusive")
+    found = {claim.key: (claim.verdict, claim.reason) for claim in judge(findings, PROJECT)}
+    missing = ("inconclusive", "stability.json is missing")
+    assert found == {"edge_rules": missing, "edge_entropy": missing}
+
+
+def test_each_loss_has_a_claim_of_its_own():
+    made = at_the_edge.stability(
+        lambda rule, seed: 1.02 + jitter(seed), losses=("mse", "cross_entropy")
+    )
+    for row in made["rows"]:
+        if row["loss"] == "cross_entropy":
+            row["edge"] = [1.3 * each for each in row["edge"]]
+    claims = judged(stability=made)
+    assert claims["edge_rules"].verdict == "agrees"
+    assert claims["edge_entropy"].verdict == "disagrees"
+    only = judged(stability=at_the_edge.stability())["edge_entropy"]
+    assert only.reason == "stability.json has no training with loss == cross_entropy"

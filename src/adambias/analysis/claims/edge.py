@@ -26,17 +26,18 @@ Bounds = tuple[float, float]
 
 
 def rules_settle(findings: Findings, claim: ClaimSpec) -> Reading:
-    """Read whether every setting of ``stability.json`` keeps the edge at 1.
+    """Read whether every setting of ``stability.json`` that the claim is about keeps the edge at 1.
 
     The number is the mean over settings; its bounds are the lowest and the highest of any
     setting's interval over seeds.
     """
     rows = pd.DataFrame((findings.stability or {}).get("rows", []))
     by_setting: list[Estimate] = []
+    rows = claim.select(rows) if len(rows) else rows
     if len(rows):
         pairs = zip(rows["epoch"], rows["edge"], strict=True)
         rows = rows.assign(settled=[settled(epochs, edge) for epochs, edge in pairs])
-        settings = rows.groupby(["rule", "h", "beta1"])
+        settings = rows.groupby(["rule", "h", "beta1", "beta2"])
         level = findings.settings.level
         by_setting = [mean_over_seeds(of.set_index("seed")["settled"], level) for _, of in settings]
     found = Estimate(
@@ -47,6 +48,8 @@ def rules_settle(findings: Findings, claim: ClaimSpec) -> Reading:
         used=len(rows),
     )
     verdict, reason = _rules(by_setting, len(rows), findings.settings.verdict)
+    if findings.stability and not by_setting:
+        reason = f"stability.json has no training with {claim.where}"
     return Reading(
         estimate=found,
         statistic=claim.about.measures,
