@@ -32,6 +32,7 @@ _NAMES = {
     "Trial": "config.trial",
     "train": "training.trainer",
     "EpochRecord": "training.record",
+    "load": "sweep.trials",
 }
 _MODULES = {
     "rules": "law.rules",
@@ -49,7 +50,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     _NAMES
     | {name: f"{path}:" for name, path in _MODULES.items()}
-    | {"data": "data:", "training": "training:"},
+    | {"data": "data:", "training": "training:", "sweep": "sweep:"},
 )
 sys.meta_path.append(
     Aliases({f"{__name__}.{name}": f"{__name__}.{path}" for name, path in _MODULES.items()})

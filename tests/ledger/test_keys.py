@@ -11,7 +11,7 @@ import pytest
 from made_trials import DIGEST, finish, opened, start
 
 from adambias.config import Trial, load_params
-from adambias.config.trial import later
+from adambias.config.trial import WITH_OPTIONS, later
 from adambias.core.errors import CheckpointError, ConfigError
 from adambias.core.validation import Positive
 from adambias.ledger import ledger as ledgers
@@ -67,9 +67,10 @@ def test_the_kept_trials_are_found_by_their_keys():
 def test_a_field_that_came_later_counts_once_it_is_used(name):
     field = next(f for f in dataclasses.fields(Trial) if f.name == name)
     others = {"loss": "own.losses:make", "measures": ("weight_norm",), "memory": "forgotten"}
-    others |= {"measure_every": 5}
+    others |= {"measure_every": 5, "schedule": "cosine", "record_every": 2}
+    others |= {f"{field}_options": {"width": 3} for field in WITH_OPTIONS}
     used = others[name]
-    trial = Trial(h=1e-3, epochs=4)
+    trial = Trial(h=1e-3, epochs=4, batch_size=10 if name == "record_every" else None)
 
     assert name not in trial.identity()
     assert trial_key(trial.replace(**{name: field.default}), DIGEST) == trial_key(trial, DIGEST)

@@ -16,7 +16,7 @@ SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml", "laptop").scal
 def test_a_network_as_a_function_of_one_vector(digits):
     images = digits.standardised(digits.train_inputs[:8], torch.float64)
     labels = digits.train_targets[:8]
-    module = netflow.build(SETTINGS, images.shape[1], 10)
+    module = netflow.build(SETTINGS, tuple(images.shape[1:]), 10)
     loss = ab.losses.network(module, images, labels)
     theta = ab.losses.parameter_vector(module)
     plain = torch.nn.functional.cross_entropy(module(images), labels)

@@ -27,7 +27,9 @@ def assignment(project: Path) -> Assignment:
     change(project, "grids", tiny={"axes": {"seed": [0]}})
     params = load_params()
     ledger = Ledger.open(params.store)
-    return sweep._assignments(params, make_plan(params, ["tiny"], ledger), ledger)[0]
+    return sweep._assignments(sweep.setup_of(params), make_plan(params, ["tiny"], ledger), ledger)[
+        0
+    ]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from adambias.analysis.plots import write_plots
 from adambias.analysis.summaries import NEEDED, summarise
 from adambias.config import Analyse
 from adambias.config.analysis import REGIMES
+from adambias.config.trial import is_option
 from adambias.core.errors import DataError
 from adambias.core.files import replacing, write_json, write_parquet
 from adambias.core.tables import conform
@@ -180,6 +181,10 @@ def _join_curves(pieces: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _trial_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
+    for name in filter(is_option, map(str, table)):
+        # One grid's numbers and another's words make a column of words.
+        if table[name].dropna().map(type).nunique() > 1 and table[name].dtype == object:
+            table[name] = table[name].map(str, na_action="ignore")
     order = ["grid", "rule", "model", "h", "beta1", "beta2", "seed", "trial"]
     return table.sort_values(order, kind="stable", ignore_index=True)
 

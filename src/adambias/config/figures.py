@@ -35,12 +35,15 @@ class FigureSpec(Validated):
         Grids that it is for; without trials of any of them it is left out.
     always : bool
         Write it even if tables or trials are missing; the picture then says so.
+    others : bool
+        It is for the grids that no other figure is for; without any it is not tried.
     """
 
     module: str
     tables: tuple[str, ...] = ()
     grids: tuple[str, ...] = ()
     always: bool = False
+    others: bool = False
 
 
 ANALYSED = (
@@ -81,6 +84,9 @@ FIGURES: dict[str, FigureSpec] = {
     "cause": _built_in("cause", "cause.json", "claims.json"),
     "hill": _built_in("hill", *_CURVES, grids=("edge",)),
     "edge": _built_in("edge", *_CURVES, grids=("edge",)),
+    "own_grids": FigureSpec(
+        module="adambias.figures.own_grids", tables=("trials.parquet",), others=True
+    ),
 }
 """Every built-in figure by its name, in the order of the report."""
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from adambias.config import Figures, FigureSpec
+from adambias.config.figures import FIGURE_OF_GRID
 from adambias.core.files import write_json
 from adambias.core.processes import run_all
 from adambias.figures import registry
@@ -58,7 +59,9 @@ def run(
     tables, out = Tables(Path(results_dir), settings), Path(out_dir)
     _empty(out)
     rows = []
-    wanted = settings.all_figures if names is None else names
+    wanted = list(settings.all_figures) if names is None else list(names)
+    if not _has_others(tables):
+        wanted = [name for name in wanted if not settings.all_figures[name].others]
     calls = {name: functools.partial(_draw, name, tables, out) for name in wanted}
     for name, (row, reason) in run_all(calls, workers).items():
         if reason:
@@ -67,6 +70,13 @@ def run(
             rows.append(row)
     write_json(rows, out / "figures.json")
     return [row["name"] for row in rows]
+
+
+def _has_others(tables: Tables) -> bool:
+    """Tell whether there are trials of a grid that no figure is for."""
+    if not tables.has("trials.parquet"):
+        return False
+    return not set(tables.frame("trials.parquet", ["grid"])["grid"]) <= FIGURE_OF_GRID.keys()
 
 
 Outcome = tuple[dict[str, Any] | None, str | None]

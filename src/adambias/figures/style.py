@@ -72,8 +72,15 @@ COLOURS: dict[str, Colour] = dict(
 
 INK = "#222222"
 FAINT = "#8a8a8a"
-SYMBOLS = {"beta1": "β₁", "beta2": "β₂", "h": "h", "epsilon": "ε"}
-"""The paper's symbols, the same in every axis, legend and caption."""
+
+
+class _Symbols(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return name.rpartition(".")[2].replace("_", " ")
+
+
+SYMBOLS = _Symbols(beta1="β₁", beta2="β₂", h="h", epsilon="ε")
+"""The paper's symbols, the same in every axis, legend and caption; any other field in words."""
 
 REGIME_COLOURS: dict[str, Colour] = {
     "oscillation": COLOURS["blue"],

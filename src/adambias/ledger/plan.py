@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adambias.config import SEMANTICS_VERSION, Params, Trial
-from adambias.config.trial import HYPERPARAMETERS, NAMING_CODE, ignored_fields
+from adambias.config.measures import further
+from adambias.config.trial import HYPERPARAMETERS, NAMING_CODE, WITH_OPTIONS, ignored_fields
 from adambias.core.errors import ConfigError, DataError, LedgerError
+from adambias.core.options import Options
+from adambias.core.registry import MISSING, code_of, is_own
 from adambias.data.manifest import prepared_digest
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -170,7 +173,22 @@ def make_plan(
         once = list(_one_trial_a_key(jobs).values())
         repeated += len(jobs) - len(once)
         grids[name] = list(_without_twins(once, twins))
+    plan = plan_of(grids, ledger)
+    return replace(plan, repeated=repeated, twins=twins, unprepared=unprepared)
+
+
+def plan_of(grids: Mapping[str, list[Job]], ledger: Ledger) -> Plan:
+    """Return the plan of lists of trials, by name: what the ledger has of them, and what not.
+
+    Raises
+    ------
+    LedgerError
+        If two trials have one key.
+    ConfigError
+        If a factory does not take an option that a trial has for it.
+    """
     jobs_by_key = _one_trial_a_key(job for jobs in grids.values() for job in jobs)
+    _refuse_options(job.trial for job in jobs_by_key.values())
     folders = ledger.keys()
     known = dict(ledger.outcomes(folders))
     outcomes = {key: known[key] for key in jobs_by_key.keys() & known.keys()}
@@ -181,9 +199,6 @@ def make_plan(
         started=frozenset(ledger.started(pending)),
         extends=_extensions(known, pending.values()),
         recorded=tuple(known.values()),
-        repeated=repeated,
-        twins=twins,
-        unprepared=unprepared,
         damaged=tuple(ledger.damaged_outcomes(sorted(pending.keys() & set(folders)))),
     )
 
@@ -214,6 +229,25 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
                 "two ledgers, each with an ADAMBIAS_STORE of its own"
             )
     return by_key
+
+
+def _refuse_options(trials: Iterable[Trial]) -> None:
+    """Refuse what a factory would refuse on a worker; code that is not here is the worker's."""
+    asked: dict[tuple[str, str, str], Options] = {}
+    measured: dict[tuple[Any, ...], Trial] = {}
+    for trial in trials:
+        for part in WITH_OPTIONS:
+            options = getattr(trial, f"{part}_options")
+            if options:
+                asked.setdefault((part, getattr(trial, part), str(sorted(options))), options)
+        if any(not isinstance(entry, str) for entry in trial.measures):
+            measured.setdefault(trial.measures, trial)
+    for (part, name, _), options in asked.items():
+        if not is_own(name) or code_of(name) != MISSING:
+            WITH_OPTIONS[part].refuse_options(name, options, f"{part}_options")
+    for trial in measured.values():
+        if not any(code_of(name) == MISSING for name in trial.measured):
+            list(further(trial))
 
 
 def _without_twins(jobs: list[Job], left_out: Counter[str]) -> Iterator[Job]:

@@ -6,9 +6,11 @@ import contextlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
-from adambias.config import Params, Resources
+from adambias.config import DatasetSpec, Params, Resources
 from adambias.core.entry import terminable
 from adambias.core.errors import SweepError
 from adambias.data.manifest import check_arrays
@@ -83,35 +85,74 @@ def run(
             # stage with nothing to do should end at once.
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
-        failed = _run_plan(params, plan, own, ledger, executor, tracker)
+        title = f"{params.name}: {', '.join(plan.grids)}"
+        failed = run_plan(setup_of(params), plan, own, ledger, executor, tracker, title)
         # Asked anew, of the ledger alone: neither Tune's word nor our own counts say what is
         # finished.
         plan = make_plan(params, names, ledger, confirmed=True)
-        _refuse_unfinished(plan, ledger, failed)
+        refuse_unfinished(plan, ledger, failed)
     else:
         _catch_up(tracker, ledger, plan)
     return plan
 
 
-def _run_plan(
-    params: Params, plan: Plan, own: Set[str], ledger: Ledger, executor: Executor, tracker: Tracker
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What trials are trained with, besides what they are.
+
+    Parameters
+    ----------
+    resources : Resources
+        What each asks of the machines.
+    datasets : mapping
+        How each dataset was prepared, so that another node can prepare its own copy.
+    data_root : path
+        Folder of the prepared datasets.
+    root : path
+        Folder whose commit is recorded.
+    """
+
+    resources: Resources
+    datasets: Mapping[str, DatasetSpec]
+    data_root: Path
+    root: Path
+
+
+def setup_of(params: Params) -> Setup:
+    """Return what the trials of a scale are trained with."""
+    scale = params.scale
+    return Setup(
+        resources=scale.resources,
+        datasets=scale.prepare.datasets,
+        data_root=params.data_root,
+        root=params.root,
+    )
+
+
+def run_plan(
+    setup: Setup,
+    plan: Plan,
+    own: Set[str],
+    ledger: Ledger,
+    executor: Executor,
+    tracker: Tracker,
+    title: str,
 ) -> Mapping[str, str]:
     """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
-        check_arrays(name, params.data_root)  # here once, not by every trial
+        check_arrays(name, setup.data_root)  # here once, not by every trial
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
-    title = f"{params.name}: {', '.join(plan.grids)}"
     ahead = {job.key for job in plan.pending} - own
     shown = SweepProgress(plan, title, ahead)
     with terminable(), tracker.mirror(ledger, plan.grids), shown as progress:
         # Tune starts trials in the sequence given: those that this sweep is judged by come first.
         assignments = sorted(
-            _assignments(params, plan, ledger), key=lambda assignment: assignment.job.key in ahead
+            _assignments(setup, plan, ledger), key=lambda assignment: assignment.job.key in ahead
         )
         try:
-            _executor(executor)(assignments, params.scale.resources, progress)
+            _executor(executor)(assignments, setup.resources, progress)
         finally:
             _end_reports(ledger, progress.running)
     return progress.failed
@@ -135,16 +176,16 @@ def _executor(name: Executor) -> Execute:
     return run_on_ray
 
 
-def _assignments(params: Params, plan: Plan, ledger: Ledger) -> list[Assignment]:
+def _assignments(setup: Setup, plan: Plan, ledger: Ledger) -> list[Assignment]:
     from adambias.core.provenance import git_state
 
-    resources, git = params.scale.resources, git_state(params.root)
+    resources, git = setup.resources, git_state(setup.root)
     return [
         Assignment(
             job=job,
             store=ledger.store.uri,
-            data_root=str(params.data_root),
-            dataset=params.scale.prepare.datasets[job.trial.dataset],
+            data_root=str(setup.data_root),
+            dataset=setup.datasets[job.trial.dataset],
             extends=plan.extends.get(job.key),
             checkpoint_seconds=resources.checkpoint_seconds,
             keep_state=resources.keep_states,
@@ -156,7 +197,7 @@ def _assignments(params: Params, plan: Plan, ledger: Ledger) -> list[Assignment]
     ]
 
 
-def _refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
+def refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
     """Raise unless every trial is finished; log the trace of the first that failed.
 
     The exit code is all that DVC goes by: this makes a sweep that is not finished a failed stage.

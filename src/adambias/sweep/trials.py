@@ -1,0 +1,162 @@
+"""Sweeps from Python: a list of trials into a ledger, and a ledger as one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adambias.config import DatasetSpec, Resources, Trial, naming
+from adambias.core.errors import ConfigError
+from adambias.core.registry import SOURCES
+from adambias.data.dataset import load_dataset
+from adambias.data.manifest import MANIFEST, data_root, read_manifest
+from adambias.ledger.job import Job
+from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import plan_of
+from adambias.sweep.run import Executor, Setup, refuse_unfinished, run_plan
+from adambias.tracking.tracker import NoTracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = ("dataset", "model", "rule", "h", "beta1", "beta2", "seed")
+"""Fields of a trial that a table has always; of the others, those in which its trials differ."""
+
+
+def sweep(
+    trials: Iterable[Trial],
+    store: str | os.PathLike[str] | None = None,
+    *,
+    executor: Executor = "inline",
+    root: str | Path | None = None,
+    resources: Resources | None = None,
+) -> pd.DataFrame:
+    """Train trials that a ledger does not have yet, and return their histories in one table.
+
+    Parameters
+    ----------
+    trials : iterable of Trial
+        What to train; one that is named twice is trained once.
+    store : path or URI, optional
+        The ledger: ``ADAMBIAS_STORE``, or ``runs``, if not given.
+    executor : {"inline", "ray"}
+        One after the other in this process, or on Ray, which needs the extra of that name.
+    root : path, optional
+        Folder of the prepared datasets, as of :func:`adambias.load_dataset`. A dataset of the name
+        of a built-in source is prepared there if it is not yet.
+    resources : Resources, optional
+        What each trial asks of the machines: a core, by default.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`load` returns it, the trials in the order given.
+
+    Raises
+    ------
+    SweepError
+        If a trial failed; those that finished stay finished.
+    ConfigError, DataError
+        If a trial names what is not there.
+
+    Examples
+    --------
+    >>> import tempfile, adambias as ab
+    >>> folder = tempfile.mkdtemp()
+    >>> data = ab.load_dataset("digits", train_size=50, test_size=20, root=folder)
+    >>> trial = ab.Trial(h=1e-3, epochs=2)
+    >>> table = ab.sweep([trial, trial.replace(beta1=0.5)], f"{folder}/runs", root=folder)
+    >>> table[["beta1", "epoch"]].values.tolist()
+    [[0.9, 0.0], [0.9, 1.0], [0.5, 0.0], [0.5, 1.0]]
+    """
+    trials, base = list(dict.fromkeys(trials)), data_root(root).absolute()
+    for trial in trials:
+        if not isinstance(trial, Trial):
+            raise ConfigError("trials", trial, "must be a list of Trial")
+    if not trials:
+        raise ConfigError("trials", [], "must hold at least one trial")
+    prepared = {name: _prepared(name, base) for name in {trial.dataset for trial in trials}}
+    ledger = Ledger.open(store_of(store))
+    jobs = [Job.of(trial, prepared[trial.dataset][1]) for trial in trials]
+    plan = plan_of({"trials": jobs}, ledger)
+    if plan.pending:
+        setup = Setup(
+            resources=resources or Resources(),
+            datasets={name: spec for name, (spec, _) in prepared.items()},
+            data_root=base,
+            root=Path.cwd(),
+        )
+        keys = {job.key for job in jobs}
+        failed = run_plan(setup, plan, keys, ledger, executor, NoTracker(), "trials")
+        refuse_unfinished(plan_of({"trials": jobs}, ledger), ledger, failed)
+    return _table(ledger, {job.key: job.trial for job in jobs})
+
+
+def load(store: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """Return the histories of all finished trials of a ledger in one table.
+
+    Parameters
+    ----------
+    store : path or URI, optional
+        The ledger: ``ADAMBIAS_STORE``, or ``runs``, if not given.
+
+    Returns
+    -------
+    DataFrame
+        A row for each trial and recorded epoch: ``trial``, its key; the fields :data:`SHOWN` and
+        those in which the trials differ, each option under a name of its own
+        (``rule_options.nesterov``); ``status``; then the columns of the histories.
+
+    Raises
+    ------
+    LedgerError
+        If a history is missing or damaged.
+    """
+    ledger = Ledger.open(store_of(store))
+    keys = sorted(key for key, _ in ledger.outcomes(ledger.keys()))
+    return _table(ledger, {key: ledger.job(key).trial for key in keys})
+
+
+def store_of(store: str | os.PathLike[str] | None) -> str:
+    """Return a ledger's location: the one given, ``ADAMBIAS_STORE``, or ``runs``."""
+    return os.fspath(store) if store else os.environ.get("ADAMBIAS_STORE") or "runs"
+
+
+def _prepared(name: str, root: Path) -> tuple[DatasetSpec, str]:
+    """Return how a dataset was prepared, and its digest; prepare one of a built-in source's name.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither prepared nor a source's.
+    """
+    folder = root / name
+    if not (folder / MANIFEST).exists():
+        if name not in SOURCES.names:
+            allowed = f"is not prepared in {root}: call load_dataset({name!r}, source=…) first"
+            raise ConfigError("dataset", name, allowed)
+        load_dataset(name, root=root)
+    manifest = read_manifest(folder)
+    settings = {k: v for k, v in manifest["settings"].items() if k != "source_code"}
+    return DatasetSpec(**settings), str(manifest["digest"])
+
+
+def _table(ledger: Ledger, trials: Mapping[str, Trial]) -> pd.DataFrame:
+    import pandas as pd
+
+    fields = naming.in_order({*SHOWN, *naming.swept(trials.values())})
+    outcomes = dict(ledger.outcomes(trials))
+    pieces = []
+    for key, trial in trials.items():
+        history, values = ledger.history(key), trial.flat()
+        known = {"trial": key} | {name: values.get(name) for name in fields}
+        known["status"] = outcomes[key]["status"]
+        cells = {n: str(v) if isinstance(v, list | tuple) else v for n, v in known.items()}
+        rest = history[[name for name in history if name not in cells]]
+        front = pd.DataFrame(cells, index=history.index)
+        pieces.append(pd.concat([front, rest], axis=1))
+    if not pieces:
+        return pd.DataFrame(columns=["trial", *fields, "status", "epoch"])
+    return pd.concat(pieces, ignore_index=True)
