@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adambias.config.trial import Trial
-from adambias.core.errors import ConfigError
+from adambias.core.errors import AdambiasError, ConfigError
 from adambias.core.registry import MEASURES
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Measure:
         Raises
         ------
         ConfigError
-            If it is not a number for each column.
+            If it is not a number for each column, or raises.
         """
         found = self._found(snapshot)
         shape = getattr(found, "shape", None)
@@ -86,7 +86,14 @@ class Measure:
 
     def _found(self, snapshot: Any) -> Tensor:
         if not isinstance(self.compute, str):
-            return self.compute(snapshot)
+            try:
+                return self.compute(snapshot)
+            except Exception as error:
+                # Ours is a line already; memory that runs out is told by the trainer.
+                if isinstance(error, AdambiasError) or "alloc" in str(error).lower():
+                    raise
+                said = f"raised {type(error).__name__} at epoch {snapshot.epoch}: {error}"
+                raise ConfigError("measures", ", ".join(self.columns), said) from error
         module, _, function = self.compute.partition(":")
         found: Tensor = getattr(importlib.import_module(module), function)(snapshot)
         return found

@@ -84,9 +84,11 @@ class Dataset:
         numbers = self.train_targets[0].numel() if len(self.train_targets) else 1
         return self.num_classes or numbers
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """Return the dataset with its tensors on ``device``."""
+    def to(self, device: torch.device | str, *, numbers: torch.dtype | None = None) -> Dataset:
+        """Return the dataset with its tensors on ``device``, targets that are numbers in a type."""
         moved = {name: getattr(self, name).to(device) for name in TENSORS}
+        if numbers is not None and self.train_targets.is_floating_point():
+            moved |= {name: moved[name].to(numbers) for name in TENSORS if "targets" in name}
         return dataclasses.replace(self, **moved)
 
     def first(self, images: int, test_images: int | None = None) -> Dataset:

@@ -85,8 +85,8 @@ def mse() -> Loss:
         if targets.is_floating_point():
             wanted = targets.view(outputs.shape)
         else:
-            wanted = functional.one_hot(targets, outputs.shape[1])
-        return (outputs - wanted.to(outputs.dtype)).square().sum() / 2
+            wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+        return (outputs - wanted).square().sum() / 2
 
     return Loss(total, right_classes)
 

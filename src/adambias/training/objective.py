@@ -119,7 +119,7 @@ class Objective:
             allocator.keep_freed_memory()
         self.device = device
         self.precision = profile(trial.precision)
-        self.data = data.to(device)
+        self.data = data.to(device, numbers=self.precision.dtype)
         # Kept on the device, so that no block waits for the host.
         self._mean, self._std = data.scales(device, self.precision.dtype)
         self._tokens = data.vocabulary is not None
