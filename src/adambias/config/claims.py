@@ -301,7 +301,7 @@ _COMPARISONS = {
     **{">=": operator.ge, "≥": operator.ge, "<=": operator.le, "≤": operator.le},
     **{"==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt},
 }
-_CONDITION = re.compile(rf"\s*(\w+)\s*({'|'.join(_COMPARISONS)})\s*([^\s<>=!≤≥]+)\s*")
+_CONDITION = re.compile(rf"\s*([\w.]+)\s*({'|'.join(_COMPARISONS)})\s*([^\s<>=!≤≥]+)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,20 +104,30 @@ class Registry:
         ConfigError
             Naming the option, and what the factory takes.
         """
-        accepted = self.takes(name) if options else None
+        accepted = self._options(name) if options else None
         for option, value in options.items():
             if accepted is not None and option not in accepted:
-                own = sorted(accepted - {*NOT_OPTIONS})
-                taken = choose_from(own, option) if own else "leave it out"
+                taken = choose_from(accepted, option) if accepted else "leave it out"
                 allowed = f"{name} takes no such option, {taken}"
                 raise ConfigError(f"{key}.{option}", value, allowed)
+
+    def _options(self, name: str) -> list[str] | None:
+        """Return the parameters of a factory that nobody but a parameter file gives, None for any.
+
+        Those that have a default, or are by keyword alone, and are not the program's own.
+        """
+        if self.takes(name) is None:
+            return None
+        parameters = inspect.signature(self.factory(name)).parameters.values()
+        given = (p for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY)
+        return sorted(p.name for p in given if p.name not in NOT_OPTIONS)
 
 
 NOT_OPTIONS = (
     *("beta1", "beta2", "epsilon", "epsilon_placement", "weight_decay", "bias_correction"),
-    *("shapes", "style", "step", "steps"),
+    "shapes",
 )
-"""Arguments of factories that the program gives itself."""
+"""Arguments of factories that the program gives itself: a trial's fields, and what it trains."""
 
 
 def is_own(name: str) -> bool:
