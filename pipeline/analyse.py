@@ -3,13 +3,13 @@
 import shlex
 
 from adambias.analysis import run as analysis
-from adambias.config import load_params
+from adambias.config import load_scale
 from adambias.core.entry import run_stage
 
 
 def main() -> None:
     """Merge and analyse the grids' tables."""
-    params = load_params()
+    params = load_scale()
     scale, sweeps = params.scale, "results/sweeps"
     for folder in analysis.leftovers(sweeps, scale.grids):
         print(

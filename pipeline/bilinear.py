@@ -1,6 +1,6 @@
 """Stage ``bilinear``: the law against the optimizers on the bilinear model, figures 1 to 3."""
 
-from adambias.config import load_params
+from adambias.config import load_scale
 from adambias.core.entry import run_stage
 from adambias.core.processes import cores
 from adambias.studies import bilinear
@@ -8,7 +8,7 @@ from adambias.studies import bilinear
 
 def main() -> None:
     """Compute trajectories, errors, orders and the atlas."""
-    bilinear.run(load_params().scale.bilinear, "results", workers=cores())
+    bilinear.run(load_scale().scale.bilinear, "results", workers=cores())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from adambias.config import load_params
+from adambias.config import load_scale
 from adambias.core.entry import run_stage
 from adambias.core.processes import cores
 from adambias.figures.report import evidence
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scale")
     scale = parser.parse_args().scale
-    params = load_params(scale=scale)
+    params = load_scale(scale=scale)
     evidence.run(params, Path("results") / scale, workers=cores())
 
 

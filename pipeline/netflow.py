@@ -1,6 +1,6 @@
 """Stage ``netflow``: the law on a real network."""
 
-from adambias.config import load_params
+from adambias.config import load_scale
 from adambias.core.entry import run_stage
 from adambias.core.processes import cores
 from adambias.data.dataset import load_dataset
@@ -9,7 +9,7 @@ from adambias.studies import netflow
 
 def main() -> None:
     """Follow the network's optimizers and their flows."""
-    params = load_params()
+    params = load_scale()
     settings = params.scale.netflow
     data = load_dataset(settings.dataset, root=params.data_root)
     netflow.run(settings, data, "results", workers=cores())

@@ -178,6 +178,34 @@ def sweep(
 
 
 @main.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@YES
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="inline",
+    show_default=True,
+    help="This process alone, or Ray Tune (this machine, or the cluster at RAY_ADDRESS).",
+)
+@click.option("--track/--no-track", default=True, help="Show everything in MLflow too.")
+def run(path: Path, yes: bool, executor: Any, track: bool) -> None:
+    """Prepare, train, analyse and draw one experiment, a file with grids of its own.
+
+    Makes data/ and runs/ beside the file, and a folder of its name with tables, figures and a
+    report. Given again it trains what is not finished.
+
+    \b
+    Example:
+      adambias run mine.yaml
+    """
+    from adambias.cli import experiment
+
+    params = load_params(path)
+    confirmed = _confirm(params, list(params.scale.grids), yes)
+    experiment.run(params, path, executor=executor, confirmed=confirmed, track=track)
+
+
+@main.command()
 @SCALE
 @PARAMS
 @click.option(

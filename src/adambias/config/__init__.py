@@ -10,7 +10,14 @@ from adambias.config.files import ScaleFiles, scale_names
 from adambias.config.grid import Grid
 from adambias.config.networks import Cause, Reach, Stability
 from adambias.config.resources import Resources
-from adambias.config.scale import Params, Scale, load_params
+from adambias.config.scale import (
+    Experiment,
+    Params,
+    Scale,
+    ScaleParams,
+    load_params,
+    load_scale,
+)
 from adambias.config.studies import (
     Atlas,
     Bilinear,
@@ -38,6 +45,7 @@ __all__ = [
     "Cause",
     "ClaimSpec",
     "DatasetSpec",
+    "Experiment",
     "Fan",
     "FigureSpec",
     "Figures",
@@ -59,10 +67,12 @@ __all__ = [
     "Resources",
     "Scale",
     "ScaleFiles",
+    "ScaleParams",
     "Stability",
     "Table1",
     "Trial",
     "Verdict",
     "load_params",
+    "load_scale",
     "scale_names",
 ]

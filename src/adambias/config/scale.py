@@ -22,21 +22,27 @@ from adambias.core.validation import NotEmpty, Validated, build
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale(Validated):
-    """The settings of every stage at one scale."""
+class Experiment(Validated):
+    """Trainings, and what is made of them.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        The datasets.
+    trial : dict
+        Fields that all trials begin with.
+    grids : dict of Grid
+        The trials, by grid.
+    resources, analyse, figures
+        What trials ask of the machines, and how they are analysed and drawn.
+    """
 
     prepare: Prepare
-    bilinear: Bilinear
-    netflow: NetFlow
-    network_correction: NetworkCorrection
-    reach: Reach
-    cause: Cause
-    stability: Stability
     trial: dict[str, Any] = field(default_factory=dict)
     grids: Annotated[dict[str, Grid], NotEmpty]
     resources: Resources = field(default_factory=Resources)
-    analyse: Analyse
-    figures: Figures
+    analyse: Analyse = field(default_factory=Analyse)
+    figures: Figures = field(default_factory=Figures)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,12 +57,6 @@ class Scale(Validated):
                 where = "" if error.key.startswith("trial.") else f"grids.{name}."
                 raise error.within(where) from None
             self._refuse_unprepared_grid(f"grids.{name}", grid)
-        for section in ("netflow", "network_correction", "reach", "cause", "stability"):
-            self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
-        for section in ("reach", "cause", "stability"):
-            stage = getattr(self, section)
-            for name, grid in stage.grids.items():
-                self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
         self._refuse_unknown_grids()
 
     def _refuse_unknown_grids(self) -> None:
@@ -95,11 +95,34 @@ class Scale(Validated):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scale(Experiment):
+    """The settings of every stage at one scale: trainings, and the law beside them."""
+
+    bilinear: Bilinear
+    netflow: NetFlow
+    network_correction: NetworkCorrection
+    reach: Reach
+    cause: Cause
+    stability: Stability
+    analyse: Analyse
+    figures: Figures
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for section in ("netflow", "network_correction", "reach", "cause", "stability"):
+            self._refuse_unprepared({f"{section}.dataset": getattr(self, section).dataset})
+        for section in ("reach", "cause", "stability"):
+            stage = getattr(self, section)
+            for name, grid in stage.grids.items():
+                self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
-    """Everything ``params.yaml`` says: the scale's name, its settings, and their folder."""
+    """Everything a file of parameters says: its name, the settings, and their folder."""
 
     name: str
-    scale: Scale
+    scale: Experiment
     root: Path
 
     @property
@@ -113,8 +136,44 @@ class Params:
         return os.environ.get("ADAMBIAS_STORE") or str(self.root / "runs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScaleParams(Params):
+    """Those of the pipeline: the scale that ``params.yaml`` switches to."""
+
+    scale: Scale
+
+
 def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> Params:
     """Read and validate the parameters.
+
+    Parameters
+    ----------
+    path : path
+        The file with the ``scale`` switch, see :func:`load_scale`; or, if it holds grids, one
+        experiment, a file by itself.
+    scale : str, optional
+        Use this scale instead of the one the file names.
+
+    Raises
+    ------
+    ConfigError
+        With one line that names the file, the key, its value and what is allowed.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    if "grids" not in content:
+        return load_scale(path, scale)
+    if scale is not None:
+        raise ConfigError("scale", scale, f"leave it out: {path} is one experiment")
+    try:
+        settings = build(Experiment, content)
+    except ConfigError as error:
+        raise error.within(f"{path}: ") from None
+    return Params(name=path.stem, scale=settings, root=path.parent.resolve())
+
+
+def load_scale(path: str | Path = "params.yaml", scale: str | None = None) -> ScaleParams:
+    """Read and validate the parameters of the pipeline.
 
     Parameters
     ----------
@@ -144,4 +203,4 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
         settings = build(Scale, files.settings())
     except ConfigError as error:
         raise error.within(f"{files.holder(error.key)}: ") from None
-    return Params(name=str(name), scale=settings, root=path.parent.resolve())
+    return ScaleParams(name=str(name), scale=settings, root=path.parent.resolve())

@@ -18,7 +18,7 @@ from adambias.figures.tables import Missing, Tables
 LABELS = {
     "progress": "norm at equal progress\n(excess, powers of ten)",
     "peak": "highest norm\n(excess, powers of ten)",
-    "accuracy": "late test accuracy\n(fraction of images)",
+    "accuracy": "late test accuracy\n(fraction)",
 }
 """What the y axis of each panel says."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -49,7 +49,11 @@ def _load(tables: Tables) -> list[_Panel]:
     trials = trials[~trials["grid"].isin(FIGURE_OF_GRID) & (trials["regime"] == "oscillation")]
     found = []
     for grid, of_grid in trials.groupby("grid", sort=True):
-        varied = [name for name in naming.varying(dict(of_grid.items())) if name not in _BESIDE]
+        varied = [
+            name
+            for name in naming.varying({str(n): of_grid[n] for n in of_grid})
+            if name not in _BESIDE
+        ]
         numbers = [name for name in varied if pd.api.types.is_numeric_dtype(of_grid[name])]
         axis = (numbers or varied or ["beta1"])[0]
         series = [name for name in varied if name != axis]
@@ -87,11 +91,12 @@ def _draw_panel(ax: Axes, panel: _Panel) -> None:
             ax.plot(seed["_x"], seed[panel.column], **look, **effect.thin())
         mean = of.groupby("_x")[panel.column].mean()
         ax.plot(mean.index, mean, **look, label=str(name) or None, gid="mean")
-    values = x[x > 0].unique()
-    if words:
-        style.fixed_ticks(ax.xaxis, list(places.values()), list(places))
-    elif len(values) > 1 and (x > 0).all() and max(values) / min(values) >= 10:
+    values = sorted(x.unique())
+    if not words and values[0] > 0 and values[-1] / values[0] >= 10:
         ax.set_xscale("log")
+    ticks = list(places) if words else [f"{value:g}" for value in values]
+    style.fixed_ticks(ax.xaxis, list(places.values()) if words else values, ticks)
+    style.slant_crowded(ax)
     symbol = style.SYMBOLS[panel.axis]
     label = _LABELS.get(panel.column, panel.column.removeprefix("final_").replace("_", " "))
     ax.set(xlabel=symbol, ylabel=label, title=panel.grid)

@@ -26,7 +26,7 @@ from adambias.figures.report import page as report
 from adambias.figures.report import rows
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import make_plan
+from adambias.ledger.plan import Plan, make_plan
 
 _TRIAL = (
     *("trial", "grid", "model", "h", "beta1", "beta2", "seed", "epochs_done", "regime"),
@@ -55,35 +55,67 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
     LedgerError
         If a trial of the scale's grids is not there.
     """
-    name, settings = params.name, params.scale
+    plan, name = _complete(params, folder / "ledger"), params.name
+    commands = (
+        ("make setup", "the environment"),
+        (f"dvc repro evidence@{name}", "this page and all it shows, from the kept trials"),
+        (f"dvc exp run -S scale={name}", "the trainings too"),
+    )
+    names = from_trainings(params.scale.figures)
+    show(params, plan, Ledger.open(folder / "ledger"), folder, commands, names, workers=workers)
+
+
+def show(
+    params: Params,
+    plan: Plan,
+    ledger: Ledger,
+    folder: Path,
+    commands: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    *,
+    workers: int = 1,
+) -> Path:
+    """Write ``tables/``, ``figures/`` and ``report.html`` of finished trials into a folder.
+
+    Parameters
+    ----------
+    params : Params
+        What was trained, and how it is analysed and drawn.
+    plan : Plan
+        Its trials, all finished.
+    ledger : Ledger
+        Holds them.
+    folder : Path
+        Where everything goes.
+    commands : sequence of (str, str)
+        What makes the page again, each with what it does.
+    names : sequence of str
+        Figures to draw.
+    workers : int
+        Processes to draw in.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    settings = params.scale
     tables, pictures = folder / "tables", folder / "figures"
     with tempfile.TemporaryDirectory() as sweeps:
-        _collect(params, folder / "ledger", Path(sweeps))
-        analysis.run(settings.analyse, sweeps, tables, scale=name, law=False)
+        collect(plan, ledger, Path(sweeps))
+        analysis.run(settings.analyse, sweeps, tables, scale=params.name, law=False)
     write_text(_readme(tables), tables / "README.md")
-    figures.run(
-        settings.figures,
-        tables,
-        pictures,
-        names=from_trainings(settings.figures),
-        workers=workers,
-    )
-    report.run(
-        tables,
-        pictures,
-        folder / "report.html",
-        scale=name,
+    figures.run(settings.figures, tables, pictures, names=names, workers=workers)
+    return report.run(
+        *(tables, pictures, folder / "report.html"),
+        scale=params.name,
         analyse=settings.analyse,
-        commands=(
-            ("make setup", "the environment"),
-            (f"dvc repro evidence@{name}", "this page and all it shows, from the kept trials"),
-            (f"dvc exp run -S scale={name}", "the trainings too"),
-        ),
+        commands=commands,
     )
 
 
-def _collect(params: Params, kept: Path, sweeps: Path) -> None:
-    """Write the tables of every grid, whose trials must all be there."""
+def _complete(params: Params, kept: Path) -> Plan:
+    """Return the plan of every grid, whose trials must all be there."""
     ledger = Ledger.open(kept)
     # The data need not be on this machine: which they were is in the trials' folders.
     digests = {job.trial.dataset: job.data_digest for job in map(ledger.job, ledger.keys())}
@@ -94,7 +126,7 @@ def _collect(params: Params, kept: Path, sweeps: Path) -> None:
             f"{kept}: lacks {len(plan.pending)} of {len(plan.jobs)} trials of scale "
             f"{params.name}, the first are {lacking}: train them, then copy their folders here"
         )
-    collect(plan, ledger, sweeps)
+    return plan
 
 
 def from_trainings(settings: Figures) -> list[str]:
