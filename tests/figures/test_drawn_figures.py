@@ -100,7 +100,7 @@ def test_figures_4_and_5_show_what_decides_first_with_seeds_mean_and_band(draw, 
     assert [ax.get_ylabel() for ax in axes] == [
         "norm at equal progress\n(excess, powers of ten)",
         "highest norm\n(excess, powers of ten)",
-        "late test accuracy\n(fraction of images)",
+        "late test accuracy\n(fraction)",
     ]
     for ax in axes:
         assert len(lines(ax, "seed")) == 8
