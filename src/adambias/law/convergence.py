@@ -18,9 +18,12 @@ from adambias.law.arguments import Losses, as_losses
 from adambias.law.flows import Flow, leading_order_flow, modified_flow
 from adambias.law.integration import Method, PathInfo, integrate, iterate
 from adambias.law.moment_flow import MomentFlow, moment_flow
+from adambias.law.pictures import plot_orders
 from adambias.law.rules import UpdateRule
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from adambias.law.rules import Number
 
 
@@ -95,6 +98,10 @@ class OrderReport:
             "  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True))
             for line in lines
         )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the errors against the step size; see :func:`adambias.law.pictures.plot_orders`."""
+        return plot_orders(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, the orders too, for a results file."""

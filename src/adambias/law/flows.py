@@ -38,6 +38,7 @@ from adambias.law.derivatives import OwnDerivatives, derivative, gradient, slope
 from adambias.law.losses import Loss
 from adambias.law.memory import mean_age
 from adambias.law.minibatch import Batches
+from adambias.law.pictures import Drawable
 from adambias.law.resummed import averages, check_resummed
 from adambias.law.rules import UpdateRule, require_rule
 
@@ -51,7 +52,7 @@ MEMORIES: tuple[Memory, ...] = ("first_order", "resummed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
+class Flow(Drawable):
     """An ordinary differential equation theta' = drift(theta, n) on [nh, (n+1)h].
 
     Attributes

@@ -35,6 +35,7 @@ from adambias.law.arguments import Losses, as_losses, check_step_size
 from adambias.law.derivatives import gradient, slope
 from adambias.law.flows import check_rule
 from adambias.law.losses import Loss
+from adambias.law.pictures import Drawable
 from adambias.law.rules import UpdateRule, square
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _LARGEST_RATE = 1.25  # kappa times the length of a Runge-Kutta step
 
 
 @dataclass(frozen=True, kw_only=True)
-class MomentFlow:
+class MomentFlow(Drawable):
     """An ordinary differential equation for theta and the moments of a rule.
 
     Attributes

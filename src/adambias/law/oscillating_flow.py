@@ -41,6 +41,7 @@ from adambias.law.derivatives import gradient
 from adambias.law.flows import check_rule
 from adambias.law.losses import Loss
 from adambias.law.moment_flow import _LARGEST_RATE, State
+from adambias.law.pictures import Drawable
 from adambias.law.rules import UpdateRule, square
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OscillatingFlow:
+class OscillatingFlow(Drawable):
     """A flow of theta and a rule's moments, with an amplitude that is renewed at each step.
 
     Attributes
