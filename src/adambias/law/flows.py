@@ -10,6 +10,10 @@ from discrete time, the mean ages lambda from memory. For Adam and large n these
 and (2.3). A list of losses stands for mini-batches taken in cyclic order (Theorem 3.1), whose drift
 is in :mod:`adambias.law.minibatch`.
 
+A schedule makes step n one of h s_n. In the time n h, in which the flow is written, it runs s_n
+times as fast; the halves are multiplied by s_n; and lambda_l(n) is the mean of the times, in units
+of h, that the remembered gradients lie back, see :func:`adambias.law.memory.scheduled_age`.
+
 f1 linearises twice: the past of the gradient along the flow, and Phi around the present moments.
 The second is what fails where memory reaches far. ``memory="resummed"`` keeps the first and drops
 the second. With c = Hessian f0 the gradient of k steps ago is g - k h c, so that each moment is
@@ -23,7 +27,7 @@ is f0 + h f1, so the order is the same; but it stays as bounded as the rule's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -36,7 +40,7 @@ from adambias.law.arguments import Losses, as_losses, check_shapes, check_start,
 from adambias.law.cyclic import settled_step
 from adambias.law.derivatives import OwnDerivatives, derivative, gradient, slope
 from adambias.law.losses import Loss
-from adambias.law.memory import mean_age
+from adambias.law.memory import mean_age, scheduled_age
 from adambias.law.minibatch import Batches
 from adambias.law.pictures import Drawable
 from adambias.law.resummed import averages, check_resummed
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
 
 
 Step: TypeAlias = int | Literal["step"] | None
+Factors: TypeAlias = Callable[[int], float]
+"""From a step to the factor of h in it."""
 Memory: TypeAlias = Literal["first_order", "resummed"]
 MEMORIES: tuple[Memory, ...] = ("first_order", "resummed")
 
@@ -69,6 +75,8 @@ class Flow(Drawable):
         The step size it was made for; None for the leading-order flow, which needs none.
     memory : {"first_order", "resummed"} or None
         How it knows the past; None for the leading-order flow, which has none.
+    schedule : callable or None
+        The factor of h in each step; None where it is 1.
     """
 
     drift: Callable[[Tensor, int], Tensor]
@@ -77,13 +85,14 @@ class Flow(Drawable):
     losses: tuple[Loss, ...]
     h: Number | None
     memory: Memory | None = None
+    schedule: Factors | None = None
 
     def __call__(self, theta: Tensor, n: int = 0) -> Tensor:
         """Return the drift at ``theta`` in step ``n``."""
         return self.drift(theta, n)
 
 
-def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
+def leading_order_flow(rule: UpdateRule, loss: Losses, *, schedule: Factors | None = None) -> Flow:
     """Return theta' = f0 = -Phi(phi(g), theta), which follows the rule to first order in h.
 
     Parameters
@@ -92,14 +101,18 @@ def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
         The optimizer, with bias correction.
     loss : callable or sequence of callables
         The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
+    schedule : callable, optional
+        From a step n to the factor of h in it, for one loss.
     """
     losses = as_losses(loss)
     check_rule(rule, losses)
+    _check_schedule(schedule, rule, losses, "step", "first_order")
 
     def drift(theta: Tensor, n: int) -> Tensor:
         if len(losses) > 1:
             return -Batches(rule, losses, theta, n, derivatives=False).direction
-        return -_direction(rule, gradient(losses[0], theta), theta)
+        pace = 1.0 if schedule is None else schedule(n)
+        return -pace * _direction(rule, gradient(losses[0], theta), theta)
 
     return Flow(
         drift=drift,
@@ -107,6 +120,7 @@ def leading_order_flow(rule: UpdateRule, loss: Losses) -> Flow:
         rule=rule,
         losses=losses,
         h=None,
+        schedule=schedule,
     )
 
 
@@ -116,6 +130,8 @@ def modified_flow(
     h: Number,
     n: Step = "step",
     memory: Memory = "first_order",
+    *,
+    schedule: Factors | None = None,
 ) -> Flow:
     """Return the modified flow, which follows the rule to second order in h.
 
@@ -137,8 +153,11 @@ def modified_flow(
         Whether memory's effect is linear in h, as in the paper, or goes through Phi as it is. The
         first is exact as h falls and unbounded where h is not small against sqrt(epsilon); the
         second stays bounded.
+    schedule : callable, optional
+        From a step n to the factor of h in it, as of a warm-up or a decay; for one loss, memory of
+        the first order, and n that of each step.
     """
-    return _corrected_flow("modified", rule, loss, h, n, 0.5, memory)
+    return _corrected_flow("modified", rule, loss, h, n, 0.5, memory, schedule)
 
 
 def memoryless(
@@ -147,6 +166,8 @@ def memoryless(
     h: Number,
     n: Step = "step",
     memory: Memory = "first_order",
+    *,
+    schedule: Factors | None = None,
 ) -> Flow:
     """Return the memoryless iteration theta+ = theta + h f0 + h^2 sum_l lambda_l d_l Phi[...].
 
@@ -159,7 +180,7 @@ def memoryless(
     ----------
     Cattaneo and Shigida (2025), on memory in optimization algorithms.
     """
-    return _corrected_flow("memoryless", rule, loss, h, n, 0.0, memory)
+    return _corrected_flow("memoryless", rule, loss, h, n, 0.0, memory, schedule)
 
 
 @torch.no_grad()
@@ -202,6 +223,28 @@ def correction(
     return _drifts(rule, losses, theta, h, n, 0.5, memory)[1]
 
 
+def _check_schedule(
+    schedule: Factors | None,
+    rule: UpdateRule,
+    losses: tuple[Loss, ...],
+    n: Step,
+    memory: Memory,
+) -> None:
+    """Refuse a schedule where the law with one is not known."""
+    if schedule is None:
+        return
+    if not callable(schedule):
+        raise ConfigError("schedule", schedule, "must be a function from a step to its factor of h")
+    if len(losses) > 1:
+        raise ConfigError("loss", f"{len(losses)} losses", "must be one loss under a schedule")
+    if n != "step":
+        raise ConfigError("n", n, "must be 'step' under a schedule, whose steps differ")
+    if memory != "first_order":
+        raise ConfigError("memory", memory, "must be 'first_order' under a schedule")
+    if any(isinstance(decay, Tensor) for decay in rule.decays):
+        raise ConfigError("decay", "a tensor", "must be a number under a schedule")
+
+
 def _check_memory(rule: UpdateRule, memory: Memory) -> None:
     if memory not in MEMORIES:
         raise ConfigError("memory", memory, choose_from(MEMORIES, memory))
@@ -217,10 +260,12 @@ def _corrected_flow(
     n: Step,
     half: float,
     memory: Memory,
+    schedule: Factors | None,
 ) -> Flow:
     losses = as_losses(loss)
     check_rule(rule, losses)
     _check_memory(rule, memory)
+    _check_schedule(schedule, rule, losses, n, memory)
     check_step_size(h)
     fixed = n if n is None or n == "step" else integer("n", n, at_least=0)
     settled = settled_step(rule.decays, len(losses)) if len(losses) > 1 else 0
@@ -235,13 +280,23 @@ def _corrected_flow(
         leading, added = _drifts(rule, losses, theta, h, age(step), half, memory)
         return leading + added
 
+    def scheduled(theta: Tensor, step: int) -> Tensor:
+        assert schedule is not None
+        pace = float(schedule(step))
+        ages = [scheduled_age(float(decay), step, schedule) for decay in rule.decays]
+        g, product = slope(losses[0], theta)
+        f0 = -_direction(rule, g, theta)
+        added = first_order(rule, g, theta, f0, product(f0), ages, half * pace)
+        return pace * (f0 + h * added)
+
     return Flow(
-        drift=drift,
+        drift=drift if schedule is None else scheduled,
         name=name,
         rule=rule,
         losses=losses,
         h=h,
         memory=memory,
+        schedule=schedule,
     )
 
 
@@ -273,7 +328,8 @@ def _drifts(
     if memory == "resummed":
         estimates = averages(rule, g, h * curvature, n, half)
         return f0, -rule.combine(*estimates, theta - half * h * f0) - f0
-    return f0, h * first_order(rule, g, theta, f0, curvature, n, half)
+    ages = [mean_age(decay, n) for decay in rule.decays]
+    return f0, h * first_order(rule, g, theta, f0, curvature, ages, half)
 
 
 def first_order(
@@ -282,11 +338,13 @@ def first_order(
     theta: Tensor,
     f0: Tensor,
     curvature: Tensor,
-    n: int | None,
+    ages: Sequence[Number],
     half: float,
 ) -> Tensor:
-    """Return f1 from the gradient and the Hessian times f0; ``half`` = 0 leaves memory alone."""
-    ages = [mean_age(decay, n) for decay in rule.decays]
+    """Return f1 from the gradient and the Hessian times f0; ``half`` = 0 leaves memory alone.
+
+    ``ages`` are the mean ages of the moments, in steps or in units of h.
+    """
 
     # Phi after phi, so that one derivative gives d_l Phi[phi_l'(g) . ...] summed over the moments.
     def direction(*arguments: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import integer
 from adambias.law.arguments import Losses, as_losses, check_shapes, check_start, check_step_size
 from adambias.law.derivatives import gradient
-from adambias.law.flows import Flow
+from adambias.law.flows import Factors, Flow
 from adambias.law.losses import Loss
 from adambias.law.moment_flow import MomentFlow, State
 from adambias.law.oscillating_flow import OscillatingFlow
@@ -73,6 +73,7 @@ def iterate(
     n_steps: int,
     *,
     every: int = ...,
+    schedule: Factors | None = ...,
     return_info: Literal[False] = ...,
 ) -> Tensor: ...
 @overload
@@ -84,6 +85,7 @@ def iterate(
     n_steps: int,
     *,
     every: int = ...,
+    schedule: Factors | None = ...,
     return_info: Literal[True],
     moments: bool = ...,
 ) -> tuple[Tensor, PathInfo]: ...
@@ -96,6 +98,7 @@ def iterate(
     n_steps: int,
     *,
     every: int = 1,
+    schedule: Factors | None = None,
     return_info: bool = False,
     moments: bool = False,
 ) -> Tensor | tuple[Tensor, PathInfo]:
@@ -116,6 +119,8 @@ def iterate(
         Number of steps.
     every : int, optional
         Keep only the rows n = 0, every, 2 every, ...; it divides n_steps.
+    schedule : callable, optional
+        From a step n to the factor of h in it.
     return_info : bool, optional
         Return a :class:`PathInfo` as well; without it a divergence is a warning.
     moments : bool, optional
@@ -134,7 +139,8 @@ def iterate(
     n_steps, every = _check_run(rule, losses, theta0, h, n_steps, every)
     _check_moments(moments, return_info)
     kept = len(rule.remembered) if moments else None
-    return _collect(iterates(rule, losses, theta0, h), theta0, n_steps, every, return_info, kept)
+    steps = iterates(rule, losses, theta0, h, schedule)
+    return _collect(steps, theta0, n_steps, every, return_info, kept)
 
 
 @overload
@@ -232,7 +238,11 @@ Advance: TypeAlias = Callable[[Velocity, Fading, State], State]
 
 
 def iterates(
-    rule: UpdateRule, losses: tuple[Loss, ...], theta: Tensor, h: Number
+    rule: UpdateRule,
+    losses: tuple[Loss, ...],
+    theta: Tensor,
+    h: Number,
+    schedule: Factors | None = None,
 ) -> Iterator[Place]:
     """Yield theta^(1), theta^(2), ..., each with the estimates that led there.
 
@@ -249,7 +259,8 @@ def iterates(
             scale = 1 - decay ** (n + 1) if rule.bias_correction else 1.0
             corrected.append(memories[index] / scale)
         # Not in place: the caller may keep what it was given.
-        theta = theta - h * rule.combine(*corrected, theta)
+        step = h if schedule is None else h * schedule(n)
+        theta = theta - step * rule.combine(*corrected, theta)
         n += 1
         yield theta, tuple(corrected[i] for i in rule.remembered)
 

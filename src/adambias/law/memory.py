@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,33 @@ def mean_age(decay: Number, n: int | None) -> Number:
     if n is None:
         return limit
     return limit - (n + 1) * decay ** (n + 1) / _complement(decay, n + 1)
+
+
+def scheduled_age(decay: float, n: int, schedule: Callable[[int], float]) -> float:
+    """Return the mean age of what a moment remembers as a time, in units of h.
+
+    With steps h s_k the gradient of k steps ago lies s_(n-1) + ... + s_(n-k) units back; the
+    average of that under w_k(n) takes the place of lambda(n), which it is where all s are 1.
+
+    Parameters
+    ----------
+    decay : float
+        Decay d of the moment.
+    n : int
+        The step.
+    schedule : callable
+        From a step to its factor s.
+    """
+    times = _times(schedule, n)
+    weights = decay ** np.arange(n + 1) * (1 - decay) / (1 - decay ** (n + 1))
+    return float(weights @ (times[n] - times[n::-1]))
+
+
+# A Runge-Kutta step asks four times for the same, and the next step for nearly the same.
+@functools.lru_cache(maxsize=64)
+def _times(schedule: Callable[[int], float], n: int) -> NDArray[np.float64]:
+    """Return the times of the steps 0, ..., n, in units of h."""
+    return np.concatenate([[0.0], np.cumsum([float(schedule(k)) for k in range(n)])])
 
 
 def age_variance(decay: Number, n: int | None) -> Number:

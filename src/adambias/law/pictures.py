@@ -46,7 +46,9 @@ class Drawable:
             allowed = "is needed to draw a flow that was made without one, give it a number > 0"
             raise ConfigError("h", ABSENT, allowed)
         losses = self.losses
-        steps = iterate(self.rule, list(losses), theta0, h, n_steps)
+        steps = iterate(
+            self.rule, list(losses), theta0, h, n_steps, schedule=getattr(self, "schedule", None)
+        )
         path = integrate(self, theta0, h, n_steps)
         times = [n * float(h) for n in range(n_steps + 1)]
         ax = _axes(ax)

@@ -136,6 +136,10 @@ def follow(
         raise ConfigError("batch_size", trial.batch_size, "must be left out: flows are full-batch")
     if trial.blocks != "fixed":
         raise ConfigError("blocks", trial.blocks, "must be 'fixed' for a loss to be one function")
+    if trial.schedule != "constant" or trial.schedule_options:
+        raise ConfigError(
+            "schedule", trial.schedule, "must be constant: flows are of one step size"
+        )
     every, substeps = integer("every", every, at_least=1), integer("substeps", substeps, at_least=1)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return _follow(trial, Objective(trial, data, torch.device(chosen)), laws, every, substeps)

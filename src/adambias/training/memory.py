@@ -17,6 +17,7 @@ from typing import cast
 from torch import Tensor
 
 from adambias.law.flows import Memory, first_order
+from adambias.law.memory import mean_age
 from adambias.law.resummed import averages
 from adambias.training.objective import Objective
 from adambias.training.optimizer import RuleOptimizer
@@ -57,7 +58,8 @@ def predicted(objective: Objective, optimizer: RuleOptimizer, step: Tensor, law:
     change = objective.hessian_vector_product(step)
     if law == "resummed":
         return -h * rule.combine(*averages(rule, grad, change, n, 0.0), theta) - step
-    return h * first_order(rule, grad, theta, step, change, n, 0.0)
+    ages = [mean_age(decay, n) for decay in rule.decays]
+    return h * first_order(rule, grad, theta, step, change, ages, 0.0)
 
 
 def take_step(objective: Objective, optimizer: RuleOptimizer, memory: str) -> None:
