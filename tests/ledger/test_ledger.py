@@ -49,6 +49,7 @@ OTHER_VALUES = {
     "schedule": "cosine",
     "schedule_options": {"warmup": 2},
     "record_every": 2,
+    "clip_norm": 1.0,
 }
 
 

@@ -101,6 +101,11 @@ def test_given_again_it_trains_nothing_and_after_an_edit_anew(table, folder):
         mine.write_text(text, encoding="utf-8")
     row = next(line for line in plan.stdout.splitlines() if line.strip().startswith("width"))
     assert row.split()[1:6] == ["9", "0", "0", "0", "9"], "its code is part of what is trained"
+    said = "trials are to be trained anew: since they finished, the code of"
+    assert f"9 {said} model and the code of measures has changed" in plan.stdout
+    assert (
+        f"9 {said} rule and the code of model and the code of measures has changed" in plan.stdout
+    )
 
 
 def test_an_option_that_is_not_taken_is_refused_before_anything_is_trained(table, folder):

@@ -114,6 +114,14 @@ def vector():
     return Measure(columns=("vector",), compute=lambda snapshot: snapshot.theta)
 
 
+def pushing():
+    return Measure(columns=("pushed",), compute=lambda at: at.theta.mul_(1.01).norm().reshape(1))
+
+
+def damping():
+    return Measure(columns=("damped",), compute=lambda at: at.grad.mul_(0.5).norm().reshape(1))
+
+
 def raising():
     return Measure(columns=("raising",), compute=lambda snapshot: snapshot.no_such_thing)
 
@@ -272,6 +280,22 @@ def test_a_measure_of_ones_own_every_so_many_epochs(table, own):
     assert [r.train_loss for r in records] == [r.train_loss for r in plain]
 
 
+def test_a_clipped_gradient_has_at_most_that_length(table):
+    """Gradient descent moves by h times what it is given."""
+    trial = of_table(rule="gradient_descent", h=0.1, clip_norm=0.05, precision="fp64", epochs=4)
+    training = ab.train(trial, table, device="cpu")
+    before = training._objective.theta.detach().clone()
+    for record in training:
+        moved = (training._objective.theta.detach() - before).norm()
+        assert moved.item() == pytest.approx(0.1 * min(record.two_norm, 0.05), rel=1e-12)
+        assert record.two_norm > 0.05, "the record has the gradient as it is"
+        before = training._objective.theta.detach().clone()
+    loose = of_table(clip_norm=1e9)
+    assert [r.train_loss for r in ab.train(loose, table, device="cpu")] == [
+        r.train_loss for r in ab.train(of_table(), table, device="cpu")
+    ]
+
+
 def test_random_labels_say_nothing(tmp_path):
     data = ab.load_dataset("digits", train_size=400, root=tmp_path)
     noise = ab.load_dataset("digits", train_size=400, label_noise=1.0, root=tmp_path)
@@ -305,6 +329,11 @@ def test_random_labels_say_nothing(tmp_path):
             r"^measures = 'vector': must give a tensor of shape",
         ),
         ({"measures": ["own_problem:raising"]}, r"^measures = 'raising': raised AttributeError at"),
+        (
+            {"measures": ["own_problem:pushing"]},
+            r"^measures = 'pushed': changed the weights at epoch",
+        ),
+        ({"measures": ["own_problem:damping"]}, r"^measures = 'damped': changed the gradient at"),
         ({"measures": [{"name": "sharpness", "k": 0}]}, r"^measures sharpness k = 0: must be an"),
         ({"measures": [{"name": "sharpness", "kk": 2}]}, r"^measures sharpness.kk = 2: .*must be"),
     ],
@@ -328,6 +357,11 @@ def test_what_does_not_fit_is_told_in_one_line(table, own, changes, words):
         ({"record_every": 2}, r"^record_every = 2: must be 1 without batch_size"),
         ({"schedule": "cosin"}, r"^schedule = 'cosin': .*did you mean cosine"),
         ({"schedule": "cosine", "memory": "forgotten"}, r"must be constant where memory is forgot"),
+        (
+            {"clip_norm": 1.0, "memory": "forgotten"},
+            r"^clip_norm = 1.0: must be left out where mem",
+        ),
+        ({"clip_norm": 0.0}, r"^clip_norm = 0.0: must be > 0"),
         ({"schedule": "linear", "correction_every": 1}, r"must be constant where correction_every"),
     ],
 )

@@ -34,6 +34,10 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
             "recognised: run dvc repro prepare"
         )
+    for words, count in plan.edited().items():
+        console.print(
+            f"{count} trials are to be trained anew: since they finished, {words} has changed"
+        )
     for words, count in plan.twins.items():
         console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
     for field, name in sorted({each for job in plan.jobs for each in job.lacking}):

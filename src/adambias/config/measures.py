@@ -6,14 +6,14 @@ measures here; how each is computed stands in :mod:`adambias.training.measures`.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adambias.config.trial import Trial
 from adambias.core.errors import AdambiasError, ConfigError
-from adambias.core.registry import MEASURES
+from adambias.core.lazy import at
+from adambias.core.registry import MEASURES, is_own
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +94,23 @@ class Measure:
                     raise
                 said = f"raised {type(error).__name__} at epoch {snapshot.epoch}: {error}"
                 raise ConfigError("measures", ", ".join(self.columns), said) from error
-        module, _, function = self.compute.partition(":")
-        found: Tensor = getattr(importlib.import_module(module), function)(snapshot)
+        found: Tensor = at(self.compute)(snapshot)
         return found
+
+    def read_only(self) -> Measure:
+        """Return the measure as one that is refused if it changes weights or gradient."""
+
+        def compute(snapshot: Any) -> Tensor:
+            before = snapshot.theta.clone(), snapshot.grad.clone()
+            found = self.at(snapshot)
+            after = snapshot.theta, snapshot.grad
+            for name, old, new in zip(("weights", "gradient"), before, after, strict=True):
+                if not bool(((old == new) | (old != old)).all()):
+                    said = f"changed the {name} at epoch {snapshot.epoch}: measure on a copy"
+                    raise ConfigError("measures", ", ".join(self.columns), said)
+            return found
+
+        return replace(self, compute=compute)
 
     def every(self, trial: Trial, epochs: int) -> Measure:
         """Return the measure as it is with ``measure_every`` of these epochs."""
@@ -174,6 +188,7 @@ def further(trial: Trial) -> Iterator[Measure]:
         if not isinstance(measure, Measure):
             raise ConfigError("measures", name, f"{MEASURES.must}, not {type(measure).__name__}")
         measure = measure if every is None else measure.every(trial, every)
+        measure = measure.read_only() if is_own(name) else measure
         for column in measure.columns:
             if column in known:
                 raise ConfigError("measures", name, f"its column {column} is there already")

@@ -93,6 +93,9 @@ class Trial(Validated):
         of its own parameters.
     schedule : str
         What the step size is multiplied by over the steps; see :mod:`adambias.training.schedules`.
+    clip_norm : float or None
+        Largest Euclidean norm of the gradient that a step is taken with; a longer one is shortened
+        to it. Records are of the gradient as it is, and the law knows no such step.
     record_every : int
         Epochs between two measurements of anything with ``batch_size``, where each takes a pass
         of its own; the first and the last epoch are measured always.
@@ -137,6 +140,7 @@ class Trial(Validated):
     schedule: Annotated[str, SCHEDULES.choice] = later("constant")
     schedule_options: Options = later(Options())
     record_every: Annotated[int, AtLeastOne] = later(1)
+    clip_norm: Annotated[float | None, Positive] = later(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,6 +198,9 @@ class Trial(Validated):
             raise ConfigError("batch_size", self.batch_size, allowed)
         if self.blocks != "fixed":
             raise ConfigError("blocks", self.blocks, f"must be 'fixed' where {where}")
+        if self.clip_norm is not None:
+            allowed = f"must be left out where {where}: the law is of the gradient as it is"
+            raise ConfigError("clip_norm", self.clip_norm, allowed)
 
     def _refuse_schedule(self, where: str) -> None:
         if self.schedule != "constant" or self.schedule_options:

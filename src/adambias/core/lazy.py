@@ -45,6 +45,20 @@ def lazy(
     return find, names
 
 
+def at(place: str) -> Any:
+    """Return what is at ``module:name``, imported now: for what would import in a circle."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class Drawable:
+    """A flow that draws itself."""
+
+    def plot(self, *arguments: Any, **options: Any) -> Any:
+        """Draw it beside its optimizer; see :func:`adambias.law.pictures.plot_flow`."""
+        return at("adambias.law.pictures:plot_flow")(self, *arguments, **options)
+
+
 class Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Let modules be imported under a second name: both are one module.
 

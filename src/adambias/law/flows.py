@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ConfigError, choose_from
+from adambias.core.lazy import Drawable
 from adambias.core.validation import integer
 from adambias.law.arguments import Losses, as_losses, check_shapes, check_start, check_step_size
 from adambias.law.cyclic import settled_step
@@ -42,7 +43,6 @@ from adambias.law.derivatives import OwnDerivatives, derivative, gradient, slope
 from adambias.law.losses import Loss
 from adambias.law.memory import mean_age, scheduled_age
 from adambias.law.minibatch import Batches
-from adambias.law.pictures import Drawable
 from adambias.law.resummed import averages, check_resummed
 from adambias.law.rules import UpdateRule, require_rule
 

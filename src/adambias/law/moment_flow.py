@@ -31,11 +31,11 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ConfigError, choose_from
+from adambias.core.lazy import Drawable
 from adambias.law.arguments import Losses, as_losses, check_step_size
 from adambias.law.derivatives import gradient, slope
 from adambias.law.flows import check_rule
 from adambias.law.losses import Loss
-from adambias.law.pictures import Drawable
 from adambias.law.rules import UpdateRule, square
 
 if TYPE_CHECKING:

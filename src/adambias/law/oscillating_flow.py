@@ -35,13 +35,13 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ConfigError
+from adambias.core.lazy import Drawable
 from adambias.core.validation import Range, integer
 from adambias.law.arguments import Losses, as_losses, check_step_size
 from adambias.law.derivatives import gradient
 from adambias.law.flows import check_rule
 from adambias.law.losses import Loss
 from adambias.law.moment_flow import _LARGEST_RATE, State
-from adambias.law.pictures import Drawable
 from adambias.law.rules import UpdateRule, square
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ABSENT, ConfigError
+from adambias.law.flows import Flow
+from adambias.law.integration import AnyFlow, integrate, iterate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,48 +17,43 @@ if TYPE_CHECKING:
     from adambias.law.convergence import OrderReport
 
 
-class Drawable:
-    """A flow that can be drawn beside the optimizer it follows."""
+def plot_flow(
+    flow: AnyFlow, theta0: Tensor, n_steps: int, *, h: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the loss along a flow and at its optimizer's steps, over the time n h.
 
-    def plot(
-        self: Any, theta0: Tensor, n_steps: int, *, h: float | None = None, ax: Axes | None = None
-    ) -> Axes:
-        """Draw the loss along the flow and at the optimizer's steps, over the time n h.
+    Parameters
+    ----------
+    flow : Flow, MomentFlow or OscillatingFlow
+        The flow.
+    theta0 : Tensor, shape (p,)
+        Where both begin.
+    n_steps : int
+        Number of steps.
+    h : float, optional
+        The step size, for a flow that was made without one.
+    ax : Axes, optional
+        Where to draw; a new figure if not given.
 
-        Parameters
-        ----------
-        theta0 : Tensor, shape (p,)
-            Where both begin.
-        n_steps : int
-            Number of steps.
-        h : float, optional
-            The step size, for a flow that was made without one.
-        ax : Axes, optional
-            Where to draw; a new figure if not given.
-
-        Returns
-        -------
-        Axes
-            With a line for the flow and dots for the optimizer.
-        """
-        from adambias.law.integration import integrate, iterate
-
-        h = self.h if h is None else h
-        if h is None:
-            allowed = "is needed to draw a flow that was made without one, give it a number > 0"
-            raise ConfigError("h", ABSENT, allowed)
-        losses = self.losses
-        steps = iterate(
-            self.rule, list(losses), theta0, h, n_steps, schedule=getattr(self, "schedule", None)
-        )
-        path = integrate(self, theta0, h, n_steps)
-        times = [n * float(h) for n in range(n_steps + 1)]
-        ax = _axes(ax)
-        ax.plot(times, _mean_loss(losses, steps), "o", markersize=3, label=self.rule.name)
-        ax.plot(times, _mean_loss(losses, path), label=f"{self.name.replace('_', ' ')} flow")
-        ax.set(xlabel="time n h", ylabel="loss", yscale="log")
-        ax.legend()
-        return ax
+    Returns
+    -------
+    Axes
+        With a line for the flow and dots for the optimizer.
+    """
+    size = flow.h if h is None else h
+    if size is None:
+        allowed = "is needed to draw a flow that was made without one, give it a number > 0"
+        raise ConfigError("h", ABSENT, allowed)
+    schedule = flow.schedule if isinstance(flow, Flow) else None
+    steps = iterate(flow.rule, list(flow.losses), theta0, size, n_steps, schedule=schedule)
+    path = integrate(flow, theta0, size, n_steps)
+    times = [n * float(size) for n in range(n_steps + 1)]
+    ax = _axes(ax)
+    ax.plot(times, _mean_loss(flow.losses, steps), "o", markersize=3, label=flow.rule.name)
+    ax.plot(times, _mean_loss(flow.losses, path), label=f"{flow.name.replace('_', ' ')} flow")
+    ax.set(xlabel="time n h", ylabel="loss", yscale="log")
+    ax.legend()
+    return ax
 
 
 def plot_orders(report: OrderReport, ax: Axes | None = None) -> Axes:

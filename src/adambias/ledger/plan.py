@@ -71,6 +71,24 @@ class Plan:
         pending = [job for job in self.jobs if job.key not in self.outcomes]
         return sorted(pending, key=lambda job: job.key not in self.started)
 
+    def edited(self) -> Counter[str]:
+        """Count trials to train that were finished with other code or other data, by what differs.
+
+        Names the fields of the code, and the dataset.
+        """
+        finished: dict[str, list[Mapping[str, Any]]] = {}
+        for outcome in self.recorded:
+            if outcome.get("semantics", SEMANTICS_VERSION) == SEMANTICS_VERSION:
+                finished.setdefault(_fields(outcome.get("trial", {})), []).append(outcome)
+        counts: Counter[str] = Counter()
+        for job in self.pending:
+            ways = [
+                _differing(job, each) for each in finished.get(_fields(job.trial.identity()), [])
+            ]
+            if ways:
+                counts.update([min(ways, key=len)])
+        return counts
+
     def lacks(self, name: str) -> bool:
         """Tell whether a grid has a trial that is not finished."""
         return any(job.key not in self.outcomes for job in self.grids[name])
@@ -92,6 +110,23 @@ class Plan:
         if outcome is not None:
             return "diverged" if outcome.get("status") == "diverged" else "done"
         return "to resume" if job.key in self.started or job.key in self.extends else "to run"
+
+
+def _fields(trial: Mapping[str, Any]) -> str:
+    return json.dumps(trial, sort_keys=True)
+
+
+def _differing(job: Job, outcome: Mapping[str, Any]) -> str:
+    """Say in which code, or data, a trial differs from a finished one with the same fields."""
+    names = (f"{name}_source" for name in NAMING_CODE)
+    parts = [
+        f"the code of {name.removesuffix('_source')}"
+        for name in names
+        if job.sources.get(name, "") != (outcome.get(name) or "")
+    ]
+    if job.data_digest != outcome["data_digest"]:
+        parts.append(f"the data {job.trial.dataset}")
+    return " and ".join(parts)
 
 
 def is_confirmed() -> bool:

@@ -136,6 +136,8 @@ def follow(
         raise ConfigError("batch_size", trial.batch_size, "must be left out: flows are full-batch")
     if trial.blocks != "fixed":
         raise ConfigError("blocks", trial.blocks, "must be 'fixed' for a loss to be one function")
+    if trial.clip_norm is not None:
+        raise ConfigError("clip_norm", trial.clip_norm, "must be left out: flows know no clipping")
     if trial.schedule != "constant" or trial.schedule_options:
         raise ConfigError(
             "schedule", trial.schedule, "must be constant: flows are of one step size"

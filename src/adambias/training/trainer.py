@@ -297,6 +297,7 @@ class Training(Iterator[EpochRecord]):
     def _step(self) -> None:
         """Take the full-batch step, or with ``batch_size`` one step per mini-batch."""
         if self.trial.batch_size is None:
+            self._clip()
             take_step(self._objective, self._optimizer, self.trial.memory)
             return
         order = self._epoch_order
@@ -307,7 +308,14 @@ class Training(Iterator[EpochRecord]):
             self._objective.gradient(batch)
             each = len(batches)
             self._set_step_size(self._next * each + i, self.trial.epochs * each)
+            self._clip()
             self._optimizer.step()
+
+    def _clip(self) -> None:
+        """Shorten the gradient to the trial's ``clip_norm``, without waiting for the device."""
+        if self.trial.clip_norm is not None:
+            grad = self._objective.flat.grad
+            grad.mul_((self.trial.clip_norm / grad.norm()).clamp(max=1.0))
 
     def _set_step_size(self, step: int, steps: int) -> None:
         factor = self._schedule(step, steps)
