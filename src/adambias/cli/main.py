@@ -28,6 +28,12 @@ PARAMS = click.option(
     show_default=True,
     help="The parameters.",
 )
+TIME = click.option(
+    "--time",
+    "time",
+    metavar="TIME",
+    help="End within this time, as 9m or 1h30m; with exit code 75 if trials are left.",
+)
 YES = click.option(
     "--yes",
     is_flag=True,
@@ -150,6 +156,7 @@ def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, wat
     help="Ray Tune (this machine, or the cluster at RAY_ADDRESS), or this process alone.",
 )
 @click.option("--track/--no-track", default=True, help="Mirror the ledger into MLflow.")
+@TIME
 def sweep(
     grids: tuple[str, ...],
     scale: str | None,
@@ -157,12 +164,14 @@ def sweep(
     yes: bool,
     executor: Any,
     track: bool,
+    time: str | None,
 ) -> None:
     """Run the trials that are not finished.
 
     \b
     Example:
       adambias sweep beta2 --executor inline
+      adambias sweep --time 9m
     """
     from adambias.cli.plan import pipeline_notes
     from adambias.sweep import run as sweeping
@@ -172,7 +181,9 @@ def sweep(
     confirmed = _confirm(params, names, yes)
     for line in pipeline_notes(params, names):
         click.echo(line, err=True)
-    done = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
+    done = sweeping.run(
+        params, names, executor=executor, confirmed=confirmed, track=track, time=time
+    )
     counts = done.count(done.jobs)
     click.echo(f"{counts['done']} done, {counts['diverged']} diverged")
 

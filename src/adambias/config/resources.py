@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from adambias.core.errors import ConfigError
-from adambias.core.validation import AtLeastOne, Positive, Range, Validated
+from adambias.core.validation import AtLeastOne, Positive, Range, Validated, duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class Resources(Validated):
     train_ahead : bool
         Let the first stage ``sweep@<grid>`` that has trials to train also train those of the other
         grids, so that Ray starts once for a whole ``dvc repro``.
+    time : str or None
+        Time after which a sweep starts nothing more and ends, as ``9m`` or ``1h30m``; what runs
+        is kept as a checkpoint. None is no limit.
     """
 
     cpus_per_trial: Annotated[float, Positive] = 1.0
@@ -40,9 +43,12 @@ class Resources(Validated):
     checkpoint_seconds: Annotated[float, Range(at_least=0)] = 30.0
     keep_states: bool = False
     train_ahead: bool = False
+    time: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gpus_per_trial > 1 and not self.gpus_per_trial.is_integer():
             allowed = "must be below 1, a part of one GPU, or a whole number"
             raise ConfigError("gpus_per_trial", self.gpus_per_trial, allowed)
+        if self.time is not None:
+            duration("time", self.time)

@@ -122,7 +122,7 @@ class Trial(Validated):
     bias_correction: bool = True
     weight_decay: Annotated[float, Range(at_least=0)] = 0.0
     epochs: Annotated[int, AtLeastOne]
-    seed: Annotated[int, Range(at_least=0)] = 0
+    seed: Annotated[int, Range(at_least=0, at_most=2**63 - 1)] = 0
     batch_size: Annotated[int | None, AtLeastOne] = None
     ghost_batch_size: Annotated[int | None, AtLeastOne] = None
     blocks: Literal["fixed", "shuffled"] = "fixed"

@@ -29,7 +29,8 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     Returns
     -------
     int
-        0 on success, 1 on an error a user can mend, 130 if interrupted.
+        0 on success, 1 on an error a user can mend, 75 if a sweep's time was up, 130 if
+        interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     telemetry.opt_out()
@@ -40,7 +41,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, run the same again", file=sys.stderr)
         return 130

@@ -10,6 +10,8 @@ from typing import Any
 class AdambiasError(Exception):
     """Base of every error a user can mend; the command line prints it as one line."""
 
+    exit_code = 1
+
 
 class ABSENT:
     """The value of a setting that was not given at all; a class, because that pickles as itself."""
@@ -62,6 +64,13 @@ class StoreError(AdambiasError, OSError):
 
 class SweepError(AdambiasError):
     """A sweep that did not finish every trial."""
+
+
+class OutOfTime(SweepError):
+    """A sweep whose time is up: what is finished is kept, and the rest goes on next time."""
+
+    exit_code = 75
+    """That of sysexits.h for what may be tried again."""
 
 
 class TrackingError(AdambiasError):

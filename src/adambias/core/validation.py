@@ -12,6 +12,7 @@ import functools
 import math
 import numbers
 import operator
+import re
 import types
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
@@ -173,6 +174,25 @@ def integer(key: str, value: Any, at_least: int) -> int:
     if number < at_least:
         raise ConfigError(key, value, f"must be an integer >= {at_least}")
     return number
+
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def duration(key: str, text: str) -> float:
+    """Return the seconds of a text such as ``9m``, ``1h30m`` or ``45s``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or no time at all.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise ConfigError(key, text, "must be a time such as 9m, 1h30m or 45s")
+    return float(total)
 
 
 def convert_field(cls: type, name: str, value: Any, key: str) -> Any:

@@ -5,6 +5,8 @@ Imports neither torch nor Ray, so that the driver starts fast.
 
 from __future__ import annotations
 
+import math
+import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +43,8 @@ class Assignment:
         Threads of torch within an operation.
     gpu : bool
         Whether the trial was given a GPU, or a part of one; otherwise it stays on the CPU.
+    deadline : float or None
+        Seconds since 1970 at which the trial must have been put away.
     """
 
     job: Job
@@ -53,6 +57,12 @@ class Assignment:
     git: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     gpu: bool = False
+    deadline: float | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that may still be trained; infinite without a deadline."""
+        return math.inf if self.deadline is None else self.deadline - time.time()
 
 
 def reason_of(error: BaseException | str) -> str:

@@ -26,6 +26,9 @@ def run_inline(
     for assignment in assignments:
         if progress.has_failed(resources.error_budget):
             return
+        if assignment.seconds_left <= 0:
+            progress.pause()
+            return
         progress.start(assignment.job.key)
         try:
             _run_here(assignment, progress)
@@ -45,4 +48,6 @@ def _run_here(assignment: Assignment, progress: SweepProgress) -> None:
     with contextlib.closing(ActiveTrial(assignment)) as trial:
         while (report := trial.advance(seconds=5.0))["status"] == "running":
             progress.update(assignment.job.key, report)
+            if report["paused"]:
+                return
         progress.update(assignment.job.key, report)

@@ -85,6 +85,8 @@ class TrainTrial(tune.Trainable):
 
         from adambias.sweep.worker import ActiveTrial
 
+        if self._active is None and self._assignment.seconds_left <= 0:
+            return {"done": True, "status": "unstarted"}
         try:
             if self._active is None:
                 self._active = ActiveTrial(self._assignment)
@@ -101,7 +103,7 @@ class TrainTrial(tune.Trainable):
             # A result, not an exception: Tune would retry that, max_failures times.
             reason = f"{type(error).__name__}: {reason_of(error)}"
             return {"done": True, "status": "failed", "reason": reason}
-        return {**report, "done": report["status"] != "running"}
+        return {**report, "done": report["status"] != "running" or report["paused"]}
 
     def cleanup(self) -> None:
         """Close the trial; Tune calls it at the end, :meth:`reset_config` before the next one."""
@@ -157,14 +159,16 @@ class _Reports(_StaysHere, tune.Callback):
     def _take(self, trial: Any, result: dict[str, Any]) -> None:
         self._heard = time.monotonic()
         # A trial that never reported completes with a result of Tune's own, without a status.
-        if result.get("status") == "failed":
+        if result.get("status") == "unstarted":
+            self._progress.pause()
+        elif result.get("status") == "failed":
             self._progress.fail(_key(trial), result["reason"])
         elif "status" in result:
             self._progress.update(_key(trial), result)
 
 
-class _ErrorBudget(_StaysHere, tune.Stopper):
-    """Stops the sweep once too many trials have failed."""
+class _Budgets(_StaysHere, tune.Stopper):
+    """Stops the sweep once too many trials have failed, or its time is up and none runs."""
 
     def __init__(self, progress: SweepProgress, budget: int) -> None:
         self._progress, self._budget = progress, budget
@@ -173,6 +177,8 @@ class _ErrorBudget(_StaysHere, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
+        if self._progress.out_of_time and not self._progress.running:
+            return True
         return self._progress.has_failed(self._budget)
 
 
@@ -211,7 +217,7 @@ def run_on_ray(
                 name=f"sweep-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
                 callbacks=[_Reports(progress)],
-                stop=_ErrorBudget(progress, resources.error_budget),
+                stop=_Budgets(progress, resources.error_budget),
                 # The trial writes its own checkpoints, into the ledger.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=resources.retries),

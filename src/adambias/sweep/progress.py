@@ -36,6 +36,8 @@ class SweepProgress:
     ----------
     failed : dict of str
         Why each trial failed that will not be tried again, by key, in the sequence of failing.
+    out_of_time : bool
+        Whether the sweep ends before its trials do, as its time is up.
     """
 
     def __init__(self, plan: Plan, title: str, ahead: Collection[str] = ()) -> None:
@@ -53,6 +55,7 @@ class SweepProgress:
         self._live: Live | None = None
         self._without_gpu: set[str] = set()
         self.failed: dict[str, str] = {}
+        self.out_of_time = False
 
     def __enter__(self) -> Self:
         """Start to show."""
@@ -113,6 +116,9 @@ class SweepProgress:
             self._running[key] = report["epoch"]
             if report["status"] == "running":
                 self._left[key] = report["epochs"] - report["epoch"]
+                if report["paused"]:
+                    self.out_of_time = True
+                    del self._running[key]
             else:
                 del self._left[key], self._running[key]
                 self._finished += report["status"] == "finished"
@@ -121,6 +127,10 @@ class SweepProgress:
             self._without_gpu.add(report["host"])
             self.say(f"{report['host']}: torch finds no GPU there, its trials train on the CPU")
         self._tick()
+
+    def pause(self) -> None:
+        """Note that trials are not started, as the time is up."""
+        self.out_of_time = True
 
     def fail(self, key: str, reason: str) -> None:
         """Count a trial that failed and will not be tried again."""

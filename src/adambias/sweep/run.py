@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from time import time as now
 from typing import Literal, Protocol
 
 from adambias.config import DatasetSpec, Params, Resources
 from adambias.core.entry import terminable
-from adambias.core.errors import SweepError
+from adambias.core.errors import OutOfTime, SweepError
+from adambias.core.validation import duration
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan, make_plan
@@ -23,6 +25,8 @@ from adambias.tracking import Tracker, tracker_for
 
 logger = logging.getLogger("adambias")
 Executor = Literal["ray", "inline"]
+TO_END, TO_END_SHARE = 20.0, 0.1
+"""Seconds, and at most which share of a sweep's time, that are left for its end."""
 
 
 class Execute(Protocol):
@@ -42,6 +46,7 @@ def run(
     executor: Executor = "ray",
     confirmed: bool = False,
     track: bool = True,
+    time: str | None = None,
 ) -> Plan:
     """Run the unfinished trials of some grids.
 
@@ -60,6 +65,8 @@ def run(
         Run however many trials there are.
     track : bool
         Mirror the ledger into MLflow while the sweep runs.
+    time : str, optional
+        When to end, in place of the scale's ``resources.time``.
 
     Returns
     -------
@@ -70,9 +77,12 @@ def run(
     ------
     SweepError
         If any trial failed or is unfinished; finished trials stay finished.
+    OutOfTime
+        If trials are unfinished as the time was up.
     KeyboardInterrupt
         If the sweep was interrupted, by SIGINT or SIGTERM.
     """
+    began = now()
     names = list(names)
     tracker = tracker_for(params, track=track)
     ledger = Ledger.open(params.store)
@@ -86,11 +96,12 @@ def run(
             plan = make_plan(params, [*names, *others], ledger, confirmed=confirmed)
             plan = plan.only([name for name in plan.grids if name in names or plan.lacks(name)])
         title = f"{params.name}: {', '.join(plan.grids)}"
-        failed = run_plan(setup_of(params), plan, own, ledger, executor, tracker, title)
+        setup = setup_of(params, began, time)
+        ended = run_plan(setup, plan, own, ledger, executor, tracker, title)
         # Asked anew, of the ledger alone: neither Tune's word nor our own counts say what is
         # finished.
         plan = make_plan(params, names, ledger, confirmed=True)
-        refuse_unfinished(plan, ledger, failed)
+        refuse_unfinished(plan, ledger, ended)
     else:
         _catch_up(tracker, ledger, plan)
     return plan
@@ -110,23 +121,36 @@ class Setup:
         Folder of the prepared datasets.
     root : path
         Folder whose commit is recorded.
+    deadline : float or None
+        Seconds since 1970 at which trials must have been put away.
     """
 
     resources: Resources
     datasets: Mapping[str, DatasetSpec]
     data_root: Path
     root: Path
+    deadline: float | None = None
 
 
-def setup_of(params: Params) -> Setup:
-    """Return what the trials of a scale are trained with."""
+def setup_of(params: Params, began: float = 0.0, time: str | None = None) -> Setup:
+    """Return what the trials of a scale are trained with, by a sweep that began at a time."""
     scale = params.scale
     return Setup(
         resources=scale.resources,
         datasets=scale.prepare.datasets,
         data_root=params.data_root,
         root=params.root,
+        deadline=deadline_of(began, time or scale.resources.time),
     )
+
+
+def deadline_of(began: float, time: str | None) -> float | None:
+    """Return when trials must have been put away that began at a time; None without a limit."""
+    if time is None:
+        return None
+    seconds = duration("time", time)
+    # The last part of it is for putting them away, and for Ray and MLflow to end.
+    return began + seconds - min(TO_END, TO_END_SHARE * seconds)
 
 
 def run_plan(
@@ -137,8 +161,8 @@ def run_plan(
     executor: Executor,
     tracker: Tracker,
     title: str,
-) -> Mapping[str, str]:
-    """Run what a plan leaves to do, ``own`` trials first, and return why trials failed, by key."""
+) -> SweepProgress:
+    """Run what a plan leaves to do, ``own`` trials first, and return how it ended."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
         check_arrays(name, setup.data_root)  # here once, not by every trial
     for line in plan.damaged:
@@ -151,11 +175,14 @@ def run_plan(
         assignments = sorted(
             _assignments(setup, plan, ledger), key=lambda assignment: assignment.job.key in ahead
         )
+        if setup.deadline is not None:
+            # A sweep that is cut off has whole seeds.
+            assignments.sort(key=lambda a: (a.job.key in ahead, a.job.trial.seed))
         try:
             _executor(executor)(assignments, setup.resources, progress)
         finally:
             _end_reports(ledger, progress.running)
-    return progress.failed
+    return progress
 
 
 def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
@@ -180,6 +207,8 @@ def _assignments(setup: Setup, plan: Plan, ledger: Ledger) -> list[Assignment]:
     from adambias.core.provenance import git_state
 
     resources, git = setup.resources, git_state(setup.root)
+    if "unknown" in git:
+        logger.warning("%s: no commit is recorded with the trials (%s)", setup.root, git["unknown"])
     return [
         Assignment(
             job=job,
@@ -192,24 +221,29 @@ def _assignments(setup: Setup, plan: Plan, ledger: Ledger) -> list[Assignment]:
             git=git,
             threads=max(1, math.floor(resources.cpus_per_trial)),
             gpu=resources.gpus_per_trial > 0,
+            deadline=setup.deadline,
         )
         for job in plan.pending
     ]
 
 
-def refuse_unfinished(plan: Plan, ledger: Ledger, failed: Mapping[str, str]) -> None:
+def refuse_unfinished(plan: Plan, ledger: Ledger, ended: SweepProgress) -> None:
     """Raise unless every trial is finished; log the trace of the first that failed.
 
     The exit code is all that DVC goes by: this makes a sweep that is not finished a failed stage.
     """
     keys = {job.key for job in plan.jobs}
-    own = {key: reason for key, reason in failed.items() if key in keys}
-    if len(failed) > len(own):
-        more = len(failed) - len(own)
+    own = {key: reason for key, reason in ended.failed.items() if key in keys}
+    if len(ended.failed) > len(own):
+        more = len(ended.failed) - len(own)
         logger.warning("%d trials of other grids failed: their own stages try them again", more)
     if not plan.pending:
         return
     words = f"{len(plan.pending)} of {len(plan.jobs)} trials are not finished"
+    if ended.out_of_time and not own:
+        raise OutOfTime(
+            f"the time is up: {words}, nothing is lost: run the same command again to go on"
+        )
     if not own:
         raise SweepError(f"{words}: run the same command again to go on")
     key, reason = next(iter(own.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from time import time as now
 from typing import TYPE_CHECKING
 
 from adambias.config import DatasetSpec, Resources, Trial, naming
@@ -15,7 +16,7 @@ from adambias.data.manifest import MANIFEST, data_root, read_manifest
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import plan_of
-from adambias.sweep.run import Executor, Setup, refuse_unfinished, run_plan
+from adambias.sweep.run import Executor, Setup, deadline_of, refuse_unfinished, run_plan
 from adambias.tracking.tracker import NoTracker
 
 if TYPE_CHECKING:
@@ -82,15 +83,17 @@ def sweep(
     jobs = [Job.of(trial, prepared[trial.dataset][1]) for trial in trials]
     plan = plan_of({"trials": jobs}, ledger)
     if plan.pending:
+        resources = resources or Resources()
         setup = Setup(
-            resources=resources or Resources(),
+            resources=resources,
+            deadline=deadline_of(now(), resources.time),
             datasets={name: spec for name, (spec, _) in prepared.items()},
             data_root=base,
             root=Path.cwd(),
         )
         keys = {job.key for job in jobs}
-        failed = run_plan(setup, plan, keys, ledger, executor, NoTracker(), "trials")
-        refuse_unfinished(plan_of({"trials": jobs}, ledger), ledger, failed)
+        ended = run_plan(setup, plan, keys, ledger, executor, NoTracker(), "trials")
+        refuse_unfinished(plan_of({"trials": jobs}, ledger), ledger, ended)
     return _table(ledger, {job.key: job.trial for job in jobs})
 
 

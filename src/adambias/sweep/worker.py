@@ -84,7 +84,8 @@ class ActiveTrial:
         -------
         dict
             ``epoch`` (epochs recorded), ``first_epoch``, ``epochs``, ``status``,
-            ``seconds_per_epoch``, ``updated``, ``host`` and ``lacks_gpu``. With a status
+            ``seconds_per_epoch``, ``updated``, ``host``, ``lacks_gpu``, and ``paused``: whether the
+            time is up and the trial put away, to go on another time. With a status
             other than ``running`` the trial is finished and ``done.json`` written, here or by
             another driver's worker.
 
@@ -99,10 +100,15 @@ class ActiveTrial:
             with contextlib.suppress(OSError):
                 self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.report() | {"epoch": outcome["epochs"], "status": outcome["status"]}
-        end = time.monotonic() + seconds
+        # An epoch that would not end in time is not begun.
+        needed = self.report()["seconds_per_epoch"] or 0.0
+        end = time.monotonic() + min(seconds, self.assignment.seconds_left - needed)
         while time.monotonic() < end and next(self.training, None) is not None:
             if time.monotonic() - self._saved >= self.assignment.checkpoint_seconds:
                 self._insist(self.save)
+        if self.training.status == "running" and self.assignment.seconds_left <= needed:
+            self._insist(self.save)
+            return self.report() | {"paused": True}
         if self.training.status == "running":
             self._write_report()
         # Looked at again: training took long, and a finished history is not written over.
@@ -154,6 +160,7 @@ class ActiveTrial:
             "updated": time.time(),
             "host": socket.gethostname(),
             "lacks_gpu": self.assignment.gpu and self.device == "cpu",
+            "paused": False,
         }
 
     def _state(self) -> tuple[dict[str, Any] | None, str]:

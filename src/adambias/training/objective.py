@@ -389,7 +389,12 @@ def _first_line(error: Exception) -> str:
 
 def _block_size(trial: Trial, size: int, model: nn.Module) -> int:
     """Return the inputs in a block; refuse a last block of one, which has no variance."""
-    batch = min(trial.batch_size or size, size)
+    for key in ("batch_size", "ghost_batch_size"):
+        asked = getattr(trial, key)
+        if asked is not None and asked > size:
+            allowed = f"must be at most {size}, the inputs there are: it would train the full batch"
+            raise ConfigError(key, asked, f"{allowed} under another key")
+    batch = trial.batch_size or size
     block = min(trial.ghost_batch_size or batch, batch)
     # The last block of the full batch, of a mini-batch, and of the last mini-batch.
     lone = any((count % block) == 1 or block == 1 for count in {batch, size % batch or batch, size})

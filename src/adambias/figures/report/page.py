@@ -23,6 +23,7 @@ from adambias.config import Analyse, ClaimSpec
 from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
+from adambias.core.provenance import git_state
 from adambias.figures.report import law, preregistration, rows
 
 PACKAGES = (
@@ -88,10 +89,21 @@ def run(
         analyse=rules,
         thresholds=dict(_flat(rules)),
         commands=commands or _commands(scale),
-        versions={"Python": platform.python_version(), **dict(_installed(PACKAGES))},
+        versions={
+            **_without_commit(out),
+            "Python": platform.python_version(),
+            **dict(_installed(PACKAGES)),
+        },
     )
     write_text(page, out)
     return out
+
+
+def _without_commit(page: Path) -> dict[str, str]:
+    """Say why the code's commit is not known, if so; where it is, Git knows the page too."""
+    folder = next(parent for parent in page.absolute().parents if parent.is_dir())
+    unknown = git_state(folder).get("unknown")
+    return {"commit of the code": f"unknown: {unknown}"} if unknown else {}
 
 
 def _needed(path: Path) -> Path:

@@ -189,9 +189,9 @@ def outcome_tags(outcome: Mapping[str, Any]) -> dict[str, str]:
 
 
 def git_tags(git: Mapping[str, Any]) -> dict[str, str]:
-    """Return MLflow's tags for ``{"commit": …, "dirty": …}``."""
+    """Return MLflow's tags for ``{"commit": …, "dirty": …}``, or for why there is no commit."""
     if not git.get("commit"):
-        return {}
+        return {"git_unknown": str(git["unknown"])} if git.get("unknown") else {}
     dirty = "yes" if git.get("dirty") else "no"
     return {"mlflow.source.git.commit": str(git["commit"]), "git_dirty": dirty}
 
