@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 
 Name = TypeVar("Name")
@@ -39,11 +41,57 @@ def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name,
         return {name: future.result() for name, future in futures.items()}
 
 
+CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux says what a container may use, and which groups this process is in."""
+
+
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this process may use: at most its container's quota of them."""
+    allowed = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        allowed = len(os.sched_getaffinity(0))
+    return max(1, math.floor(min(allowed, _quota())))
+
+
+def _quota() -> float:
+    """Return the processors that control groups grant, of either version; infinite without."""
+    granted = [_ratio(*_words(folder / "cpu.max")) for folder in _folders("")]
+    for folder in _folders("cpu"):
+        limits = (_words(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        granted.append(_ratio(*(word for words in limits for word in words)))
+    return min(granted, default=math.inf)
+
+
+def _folders(controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's group under a controller, and of those above it."""
+    base = CGROUPS / controller
+    try:
+        lines = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, names, place = line.split(":", 2)
+        if controller in names.split(","):
+            # In a container the path may be the host's, and its own group the top one.
+            folder = base / place.lstrip("/")
+            above = (folder, *folder.parents)
+            yield from (each for each in above if each == base or base in each.parents)
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+
+
+def _ratio(*words: str) -> float:
+    """Return a quota over its period, infinite where either is missing or says there is none."""
+    try:
+        quota, period = map(float, words)
+    except ValueError:  # "max"
+        return math.inf
+    return quota / period if quota > 0 and period > 0 else math.inf
 
 
 def _use_one_thread() -> None:
