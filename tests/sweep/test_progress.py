@@ -33,7 +33,7 @@ def progress() -> SweepProgress:
 def report(epoch: int, status: str = "running", first: int = 0) -> dict[str, object]:
     return {
         **{"epoch": epoch, "first_epoch": first, "epochs": 10, "status": status},
-        **{"host": "node", "lacks_gpu": False},
+        **{"host": "node", "lacks_gpu": False, "paused": False},
     }
 
 
@@ -97,6 +97,18 @@ def test_a_trial_runs_from_its_start_on_though_it_has_not_reported(progress):
     progress.start(DONE.key)
 
     assert [progress.summary()[n] for n in ("running", "pending")] == ["1", "2"]
+
+
+def test_a_trial_that_is_put_away_is_pending_again(progress):
+    before = progress.summary()["pending"]
+    progress.start(FIRST.key)
+    progress.update(FIRST.key, report(1))
+    assert not progress.out_of_time
+    progress.update(FIRST.key, {**report(2), "paused": True})
+
+    assert progress.out_of_time
+    assert progress.running == []
+    assert progress.summary()["pending"] == before
 
 
 def test_a_node_whose_gpu_torch_does_not_find_is_named_once(progress, capsys):

@@ -651,7 +651,7 @@ CLAIMS: dict[str, ClaimSpec] = {
         "On a small smooth network every rule keeps the curvature at its threshold of stability.",
         "rules_settle",
         grids=(),
-        where="loss == mse",
+        where="loss == mse and beta2 == 0.99",
         label="rules",
     ),
     "edge_entropy": _edge(

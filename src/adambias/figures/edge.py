@@ -88,7 +88,10 @@ def _draw_rules(ax: Axes, rows: pd.DataFrame, fields: list[str]) -> None:
         label = ", ".join(filter(None, [rule, *said]))
         ax.plot(*_means(of, "edge"), color=next(colours), label=label, linewidth=0.9)
     _finish(ax)
-    ax.legend(loc="lower right", fontsize=0.75 * style.measures().text)
+    few = rows[fields].drop_duplicates().shape[0] <= 4
+    place = {"loc": "lower right"} if few else {"loc": "upper right", "ncols": 2}
+    size = (0.75 if few else 0.58) * style.measures().text
+    ax.legend(**place, fontsize=size, handlelength=1.2, columnspacing=0.8)
     which = "" if "rule" in fields else "Adam, "
     loss = str(rows["loss"].iloc[0]).replace("_", "-")
     ax.set_title(f"{which}{rows['model'].iloc[0]}, {loss} on {rows['dataset'].iloc[0]}")
