@@ -43,6 +43,15 @@ def test_what_is_finished_is_not_trained_again(prepared, quick, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_trials_without_a_commit_say_why(prepared, quick, monkeypatch, caplog):
+    monkeypatch.chdir(prepared)
+    ab.sweep([quick(epochs=1)], prepared / "runs", root=prepared)
+    assert "no commit is recorded with the trials (not a git repository" in caplog.text
+    ledger = Ledger.open(prepared / "runs")
+    (key,) = ledger.keys()
+    assert ledger.done(key)["git"]["unknown"].startswith("not a git repository")
+
+
 def test_options_have_columns_of_their_own(prepared, quick):
     trials = [
         quick(model="mlp", norm="none", epochs=2, model_options={"width": width})

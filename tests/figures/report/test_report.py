@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,16 @@ def test_the_page_needs_nothing_beside_itself(page):
     sources = re.findall(r'(?:src|srcset)="([^"]{0,20})', text)
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
+
+
+def test_a_page_outside_of_git_says_that_the_commit_is_unknown(page, results, pictures, tmp_path):
+    said = "unknown: not a git repository (or any of the parent directories): .git"
+    assert said in html.unescape(page.read_text(encoding="utf-8"))
+    identity = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *identity, *command], cwd=tmp_path, check=True)
+    known = report.run(results, pictures, tmp_path / "reports" / "index.html", scale="made-up")
+    assert "commit of the code" not in known.read_text(encoding="utf-8")
 
 
 def test_every_link_has_a_target(page):
