@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import torch
 from processes import (
     Running,
     change,
@@ -66,12 +67,12 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """Two nodes, each with one processor and one GPU that is there in name only."""
+    """Two nodes of one processor, the second with a GPU that is there in name only."""
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80_000_000}
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    cluster.add_node(**node)
+    cluster.add_node(**node, num_gpus=1)
     yield cluster
     cluster.shutdown()
 
@@ -79,7 +80,7 @@ def cluster() -> Iterator[Cluster]:
 def test_a_lost_node_changes_nothing(
     project: Path, undisturbed: dict[str, bytes], cluster: Cluster
 ) -> None:
-    change(project, "resources", cpus_per_trial=0.5, gpus_per_trial=0.5)
+    change(project, "resources", cpus_per_trial=0.5)
     lost = cluster.worker_nodes.copy().pop()
     raylet = psutil.Process(lost.all_processes["raylet"][0].process.pid)
 
@@ -90,8 +91,20 @@ def test_a_lost_node_changes_nothing(
 
     assert run.end() == 0, run.said()
     assert LOST in run.said()
-    assert "torch finds no GPU there" in run.said()
     assert tables(project, "beta2") == undisturbed
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU on this machine")
+def test_a_gpu_that_torch_does_not_see_is_a_failure_and_no_training_on_the_cpu(
+    project: Path, cluster: Cluster
+) -> None:
+    change(project, "resources", cpus_per_trial=0.5, gpus_per_trial=0.5, error_budget=1)
+    run = sweep_of(project, "beta2", RAY_ADDRESS=cluster.address)
+    assert run.end() == 1, run.said()
+    said = run.said()
+    assert f"a GPU was granted, and torch sees none (torch {torch.__version__} " in said
+    assert "install a build that fits the driver, or set gpus_per_trial = 0" in said
+    assert not list((project / "runs").glob("*/done.json"))
 
 
 @pytest.fixture(scope="module")

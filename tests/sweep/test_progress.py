@@ -33,7 +33,7 @@ def progress() -> SweepProgress:
 def report(epoch: int, status: str = "running", first: int = 0) -> dict[str, object]:
     return {
         **{"epoch": epoch, "first_epoch": first, "epochs": 10, "status": status},
-        **{"host": "node", "lacks_gpu": False, "paused": False},
+        **{"host": "node", "paused": False},
     }
 
 
@@ -109,14 +109,6 @@ def test_a_trial_that_is_put_away_is_pending_again(progress):
     assert progress.out_of_time
     assert progress.running == []
     assert progress.summary()["pending"] == before
-
-
-def test_a_node_whose_gpu_torch_does_not_find_is_named_once(progress, capsys):
-    for key in (FIRST.key, SECOND.key):
-        progress.update(key, {**report(1), "lacks_gpu": True})
-
-    said = "node: torch finds no GPU there, its trials train on the CPU\n"
-    assert capsys.readouterr().err == said
 
 
 def test_without_a_terminal_there_are_plain_lines(progress, capsys, monkeypatch):

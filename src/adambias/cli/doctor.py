@@ -73,8 +73,13 @@ def _check_installation(params: Params) -> Iterator[str]:
             f"torchvision does not fit torch {torch.__version__} ({error}): install both from the "
             "same release, make setup does"
         ) from None
-    gpus = torch.cuda.device_count()
-    yield f"torchvision {torchvision.__version__} fits torch; {gpus} GPUs here"
+    from adambias.training.devices import build, driver, gpus
+
+    here = ", ".join(gpus()) or "no GPU"
+    yield f"torchvision {torchvision.__version__} fits {build()}; here {here}, {driver()}"
+    share = params.scale.resources.gpus_per_trial
+    got = f"{share:g} of a GPU" if share else "no GPU"
+    yield f"a trial gets {params.scale.resources.cpus_per_trial:g} processors and {got}"
 
 
 def _check_data(params: Params) -> Iterator[str]:
@@ -123,8 +128,9 @@ def _check_cluster(params: Params) -> Iterator[str]:
 
             if not torch.cuda.is_available():
                 raise AdambiasError(
-                    f"resources.gpus_per_trial = {resources.gpus_per_trial:g}: this machine has "
-                    "no GPU: set RAY_ADDRESS to a cluster that has, or choose scale laptop"
+                    f"resources.gpus_per_trial = {resources.gpus_per_trial:g}: torch sees no GPU "
+                    "on this machine: set RAY_ADDRESS to a cluster that has one, or choose scale "
+                    "laptop"
                 )
         yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
         return

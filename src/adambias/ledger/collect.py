@@ -37,6 +37,7 @@ OUTCOME_COLUMNS = {
     "epochs_done": pa.int64(),
     "seconds": pa.float64(),
     "machine": pa.string(),
+    "device": pa.string(),
 }
 _ROWS_AT_ONCE = 500_000
 
@@ -150,6 +151,7 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
         "epochs_done": outcome["epochs"],
         "seconds": outcome["seconds"],
         "machine": outcome["machine"],
+        "device": outcome.get("device", "cpu"),  # outcomes of before there were others have none
     }
 
 

@@ -59,7 +59,7 @@ def chart(settings: NetworkCorrection, data: Dataset, workers: int = 1) -> pd.Da
 def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:
     """Train, and return what was measured on the way, without epoch 0, which has no memory yet."""
     fields = {name: getattr(trial, name) for name in FIELDS}
-    training = Training(trial, data)
+    training = Training(trial, data, device="cpu")
     return [
         fields | {"epoch": record.epoch} | training.correction
         for record in training

@@ -53,7 +53,6 @@ class SweepProgress:
         # Tune's callbacks write while the live table, in a thread of its own, reads.
         self._lock = threading.Lock()
         self._live: Live | None = None
-        self._without_gpu: set[str] = set()
         self.failed: dict[str, str] = {}
         self.out_of_time = False
 
@@ -123,9 +122,6 @@ class SweepProgress:
                 del self._left[key], self._running[key]
                 self._finished += report["status"] == "finished"
                 self._diverged += report["status"] == "diverged"
-        if report["lacks_gpu"] and report["host"] not in self._without_gpu:
-            self._without_gpu.add(report["host"])
-            self.say(f"{report['host']}: torch finds no GPU there, its trials train on the CPU")
         self._tick()
 
     def pause(self) -> None:

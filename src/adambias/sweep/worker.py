@@ -31,6 +31,7 @@ from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.speed import kind_of
 from adambias.sweep.assignment import Assignment
 from adambias.training import checkpoint
+from adambias.training.devices import granted_gpu
 from adambias.training.trainer import Training, train
 
 logger = logging.getLogger("adambias")
@@ -63,7 +64,7 @@ class ActiveTrial:
             raise
 
     def _begin(self) -> None:
-        self.device = "cuda" if self.assignment.gpu and torch.cuda.is_available() else "cpu"
+        self.device = granted_gpu().type if self.assignment.gpu else "cpu"
         self.log.say(f"{self.job.trial} on {machine()}, {self.device}, process {os.getpid()}")
         self.data = _dataset(self.assignment)
         state, source = self._state()
@@ -84,7 +85,7 @@ class ActiveTrial:
         -------
         dict
             ``epoch`` (epochs recorded), ``first_epoch``, ``epochs``, ``status``,
-            ``seconds_per_epoch``, ``updated``, ``host``, ``lacks_gpu``, and ``paused``: whether the
+            ``seconds_per_epoch``, ``updated``, ``host``, and ``paused``: whether the
             time is up and the trial put away, to go on another time. With a status
             other than ``running`` the trial is finished and ``done.json`` written, here or by
             another driver's worker.
@@ -159,7 +160,6 @@ class ActiveTrial:
             # By the wall clock: status compares it with its own, from another node.
             "updated": time.time(),
             "host": socket.gethostname(),
-            "lacks_gpu": self.assignment.gpu and self.device == "cpu",
             "paused": False,
         }
 

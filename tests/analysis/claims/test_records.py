@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import fields
 
+import at_the_edge
 import pandas as pd
 import pytest
 
+from adambias.analysis.claims.findings import Findings
+from adambias.analysis.claims.judge import judge
 from adambias.config import Analyse, ClaimSpec, Figures
 from adambias.config.claims import CLAIMS, EFFECTS, STATISTICS, claims_of
 from adambias.config.figures import FIGURES
@@ -100,3 +103,13 @@ def test_where_keeps_the_rows_that_it_is_true_of(where, rows):
     )
 
     assert list(ClaimSpec(**TREND, where=where).select(table).index) == rows
+
+
+def test_a_claim_on_trainings_of_two_kinds_of_devices_says_so():
+    trials, curves = at_the_edge.tables(lambda seed, beta1: {})
+    for devices, said in ((["cpu"], ""), (["cpu", "cuda"], "; trained on cpu and cuda")):
+        mixed = trials.assign(device=[devices[i % len(devices)] for i in range(len(trials))])
+        findings = Findings(trials=mixed, curves=curves, settings=Analyse())
+        claims = {claim.key: claim.reason for claim in judge(findings)}
+        assert claims["hill_oscillation"].endswith(said)
+        assert ("trained on" in claims["hill_oscillation"]) is bool(said)

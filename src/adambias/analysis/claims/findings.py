@@ -43,6 +43,13 @@ class Findings:
         rows = self.trials[self.trials["grid"].isin(claim.grids)]
         return int(claim.select(rows[rows["rule"] == PAPER_RULE])["trial"].nunique())
 
+    def devices(self, claim: ClaimSpec) -> list[str]:
+        """Return the kinds of devices that a claim's trials were trained on, as far as known."""
+        if "device" not in self.trials:
+            return []
+        rows = self.trials[self.trials["grid"].isin(claim.grids)]
+        return sorted(rows["device"].dropna().unique())
+
     def usable(self, claim: ClaimSpec) -> pd.DataFrame:
         """Return the paper's optimizer's oscillation trials that a claim is about.
 

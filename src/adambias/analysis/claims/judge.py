@@ -70,6 +70,9 @@ def _decided(
     if verdict in ("agrees", "disagrees") and after > 1 - findings.settings.level:
         reason = f"{verdict} alone, but not among all claims (Holm's p = {after:.2g})"
         verdict = "inconclusive"
+    if len(devices := findings.devices(spec)) > 1:
+        # Another device rounds otherwise, as another processor does: it is said, not hidden.
+        reason = f"{reason}; trained on {' and '.join(devices)}"
     return Claim(
         key=key,
         spec=spec,
