@@ -61,7 +61,7 @@ def test_a_damaged_array_is_found_by_doctor_and_once_by_a_sweep(project: Path) -
 
 def test_data_that_are_missing_are_prepared_as_the_scale_asks(project: Path) -> None:
     shutil.rmtree(project / "data")
-    said = f"^{project}/data/digits: is not prepared: run dvc repro prepare$"
+    said = f"^{project}/data/digits: is not prepared: run dvc repro prepare"
 
     with pytest.raises(DataError, match=said):
         found("data")

@@ -111,3 +111,42 @@ def test_on_ray_it_is_the_same_table(prepared, quick):
     resources = Resources(cpus_per_trial=1)
     on_ray = ab.sweep(trials, prepared / "two", root=prepared, executor="ray", resources=resources)
     assert on_ray.drop(columns="seconds").equals(inline.drop(columns="seconds"))
+
+
+def test_the_data_that_were_loaded_are_trained_on_where_there_are_several_of_a_name(
+    tmp_path, quick
+):
+    first = ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
+    other = ab.load_dataset("digits", train_size=50, test_size=30, root=tmp_path)
+    trial = quick(epochs=2)
+    tables = {
+        name: ab.sweep([trial], tmp_path / name, data=data, root=tmp_path)
+        for name, data in (("first", first), ("other", [other]))
+    }
+    for name, data in (("first", first), ("other", other)):
+        expected = [r.train_loss for r in ab.train(trial, data, device="cpu")]
+        assert tables[name]["train_loss"].tolist() == expected
+    assert set(tables["first"]["trial"]) != set(tables["other"]["trial"])
+    with pytest.raises(ConfigError, match="are not in"):
+        ab.sweep([trial], tmp_path / "third", data=other, root=tmp_path / "elsewhere")
+
+
+def test_code_edited_since_it_was_loaded_is_what_is_trained(prepared, quick, monkeypatch):
+    """As in a notebook: the key is of the file, and so must be the training."""
+    monkeypatch.syspath_prepend(str(prepared))
+    file = prepared / "edited_rule.py"
+    text = (
+        "from adambias.law.rules import Moment, UpdateRule\n\n\n"
+        "def rule():\n    return UpdateRule([Moment(0.0)], lambda m, theta: FACTOR * m, 'edited')\n"
+    )
+    trial = quick(rule="edited_rule:rule", epochs=3)
+    losses = []
+    for factor in ("1.0", "0.5"):
+        file.write_text(text.replace("FACTOR", factor))
+        table = ab.sweep([trial], prepared / "runs", root=prepared)
+        losses.append(table["train_loss"].tolist())
+    plain = quick(rule="gradient_descent", h=5e-4, epochs=3)
+    expected = ab.sweep([plain], prepared / "runs", root=prepared)["train_loss"].tolist()
+    assert losses[1] == pytest.approx(expected, rel=1e-6)
+    assert losses[0][2] != losses[1][2]
+    assert len(ab.load(prepared / "runs")["trial"].unique()) == 3

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from rich.console import Console
 
 from adambias.config import SEMANTICS_VERSION, Trial, naming
+from adambias.data.manifest import PREPARE
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan
 
@@ -32,7 +33,7 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
     for name in plan.unprepared:
         console.print(
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
-            "recognised: run dvc repro prepare"
+            f"recognised: run {PREPARE}"
         )
     for words, count in plan.edited().items():
         console.print(

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from adambias.core.errors import ConfigError, choose_from
@@ -67,7 +68,8 @@ class Registry:
             allowed = f"{choose_from(self.names, name)}, or package.module:factory for your own"
             raise ConfigError(self.key, name, allowed)
         try:
-            factory = getattr(importlib.import_module(module), attribute)
+            found = importlib.import_module(module)
+            factory = getattr(_as_on_disk(found) if is_own(name) else found, attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigError(self.key, name, f"cannot be imported ({error})") from None
         if not callable(factory):
@@ -133,6 +135,27 @@ NOT_OPTIONS = (
 def is_own(name: str) -> bool:
     """Tell whether a name is that of a factory of one's own, ``package.module:factory``."""
     return ":" in name
+
+
+_SEEN: dict[str, str] = {}
+"""The SHA-256 of each module of one's own when it was loaded, or first asked for."""
+
+
+def _as_on_disk(module: ModuleType) -> ModuleType:
+    """Return a module of one's own as its file has it now.
+
+    Its file is what a trial's key stands for. In a notebook or shell it may have been edited since
+    it was loaded, and the old code would be trained under the new key.
+    """
+    name, file = module.__name__, getattr(module, "__file__", None)
+    if file is None or name == "__main__":
+        return module
+    source = Path(file).read_bytes()
+    now = hashlib.sha256(source).hexdigest()
+    if now != _SEEN.setdefault(name, now):
+        module = importlib.reload(module)
+        _SEEN[name] = now
+    return module
 
 
 def code_of(name: str) -> str:

@@ -18,6 +18,8 @@ from adambias.core.errors import DataError
 from adambias.core.registry import code_of, is_own
 
 MANIFEST = "manifest.json"
+PREPARE = "dvc repro prepare, or adambias run FILE for an experiment"
+"""What prepares data, in an error's words."""
 TRAIN_SIZES = {"digits": 400, "photos": 500, "diabetes": 300, "text": 400}
 """Training images of the sources that come without a split, where none are asked for."""
 
@@ -59,11 +61,11 @@ def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None
     """
     folder = data_root(root) / name
     if not (folder / MANIFEST).exists():
-        raise DataError(f"{folder}: is not prepared: run dvc repro prepare")
+        raise DataError(f"{folder}: is not prepared: run {PREPARE}")
     manifest = read_manifest(folder)
     if manifest["settings"] != settings(spec):
         raise DataError(
-            f"{folder}: was prepared with other settings than the scale's: run dvc repro prepare"
+            f"{folder}: was prepared with other settings than the scale's: run {PREPARE}"
         )
     return cast(str, manifest["digest"])
 

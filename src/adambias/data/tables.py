@@ -53,6 +53,10 @@ def arrays(spec: DatasetSpec, *, target: str = "target") -> tuple[Arrays, list[s
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     found = _npz(path, content) if path.suffix == ".npz" else _table(path, content, target)
     if TENSORS[0] in found:
+        for key in ("train_size", "test_size"):
+            if getattr(spec, key) is not None:
+                allowed = f"leave it out: {path} has a split of its own"
+                raise ConfigError(key, getattr(spec, key), allowed)
         chosen = {name: found[name] for name in TENSORS if name in found}
         return chosen, _classes(found.get("train_targets"), found.get("test_targets"))
     for name in ("inputs", "targets"):

@@ -22,6 +22,8 @@ _LABELS = {
     "final_train_loss": "training loss\nat the last epoch",
 }
 _STANDARD = ("final_perturbed_one_norm", "final_test_accuracy", "final_train_accuracy")
+_NO_QUANTITY = ("_residual", "_products")
+"""Ends of columns that say how well another is known."""
 _MOST = 3
 """Most measures of one's own that are drawn of a grid."""
 
@@ -74,7 +76,9 @@ def _columns(trials: pd.DataFrame) -> list[str]:
     own = [
         str(name)
         for name in trials
-        if str(name).startswith("final_") and name not in (*_LABELS, *_STANDARD)
+        if str(name).startswith("final_")
+        and name not in (*_LABELS, *_STANDARD)
+        and not str(name).endswith(_NO_QUANTITY)
     ]
     known = [name for name in own if trials[name].notna().any()][:_MOST]
     return [name for name in _LABELS if trials[name].notna().any()] + known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from adambias.config import DatasetSpec, Resources, Trial, naming
 from adambias.core.errors import ConfigError
 from adambias.core.registry import SOURCES
-from adambias.data.dataset import load_dataset
+from adambias.data.dataset import Dataset, load_dataset
 from adambias.data.manifest import MANIFEST, data_root, read_manifest
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -30,6 +30,7 @@ def sweep(
     trials: Iterable[Trial],
     store: str | os.PathLike[str] | None = None,
     *,
+    data: Dataset | Iterable[Dataset] = (),
     executor: Executor = "inline",
     root: str | Path | None = None,
     resources: Resources | None = None,
@@ -42,8 +43,11 @@ def sweep(
         What to train; one that is named twice is trained once.
     store : path or URI, optional
         The ledger: ``ADAMBIAS_STORE``, or ``runs``, if not given.
+    data : Dataset or iterable of Dataset, optional
+        Those to train on, as :func:`adambias.load_dataset` returned them. Of a name that is not
+        among them, what is prepared in the folder of that name.
     executor : {"inline", "ray"}
-        One after the other in this process, or on Ray, which needs the extra of that name.
+        One after the other in this process, or on Ray.
     root : path, optional
         Folder of the prepared datasets, as of :func:`adambias.load_dataset`. A dataset of the name
         of a built-in source is prepared there if it is not yet.
@@ -68,7 +72,8 @@ def sweep(
     >>> folder = tempfile.mkdtemp()
     >>> data = ab.load_dataset("digits", train_size=50, test_size=20, root=folder)
     >>> trial = ab.Trial(h=1e-3, epochs=2)
-    >>> table = ab.sweep([trial, trial.replace(beta1=0.5)], f"{folder}/runs", root=folder)
+    >>> trials = [trial, trial.replace(beta1=0.5)]
+    >>> table = ab.sweep(trials, f"{folder}/runs", data=data, root=folder)
     >>> table[["beta1", "epoch"]].values.tolist()
     [[0.9, 0.0], [0.9, 1.0], [0.5, 0.0], [0.5, 1.0]]
     """
@@ -78,7 +83,9 @@ def sweep(
             raise ConfigError("trials", trial, "must be a list of Trial")
     if not trials:
         raise ConfigError("trials", [], "must hold at least one trial")
-    prepared = {name: _prepared(name, base) for name in {trial.dataset for trial in trials}}
+    given = {each.name: each.digest for each in ([data] if isinstance(data, Dataset) else data)}
+    names = {trial.dataset for trial in trials}
+    prepared = {name: _prepared(name, base, given.get(name)) for name in names}
     ledger = Ledger.open(store_of(store))
     jobs = [Job.of(trial, prepared[trial.dataset][1]) for trial in trials]
     plan = plan_of({"trials": jobs}, ledger)
@@ -127,8 +134,10 @@ def store_of(store: str | os.PathLike[str] | None) -> str:
     return os.fspath(store) if store else os.environ.get("ADAMBIAS_STORE") or "runs"
 
 
-def _prepared(name: str, root: Path) -> tuple[DatasetSpec, str]:
+def _prepared(name: str, root: Path, digest: str | None) -> tuple[DatasetSpec, str]:
     """Return how a dataset was prepared, and its digest; prepare one of a built-in source's name.
+
+    Preparations of one name with other settings are in folders beside it: ``digest`` tells which.
 
     Raises
     ------
@@ -136,7 +145,15 @@ def _prepared(name: str, root: Path) -> tuple[DatasetSpec, str]:
         If it is neither prepared nor a source's.
     """
     folder = root / name
-    if not (folder / MANIFEST).exists():
+    if digest is not None:
+        folders = [folder, *sorted(root.glob(f"{name}-*"))]
+        known = {each: read_manifest(each) for each in folders if (each / MANIFEST).exists()}
+        found = [each for each, manifest in known.items() if manifest["digest"] == digest]
+        if not found:
+            allowed = f"the data given, of digest {digest[:12]}, are not in {root}: give their root"
+            raise ConfigError("dataset", name, allowed)
+        folder = found[0]
+    elif not (folder / MANIFEST).exists():
         if name not in SOURCES.names:
             allowed = f"is not prepared in {root}: call load_dataset({name!r}, source=…) first"
             raise ConfigError("dataset", name, allowed)
