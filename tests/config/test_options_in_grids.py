@@ -70,6 +70,30 @@ def test_errors_name_the_place(grid, words):
         expanded(**grid)
 
 
+def test_a_later_layer_of_options_replaces_an_earlier_one():
+    """As any field: the grid's own count more than the scale's."""
+    scale = {**BASE, "rule": "muon", "rule_options.nesterov": True}
+    grid = Grid(base={"rule_options": {"nesterov": False}}, axes={"seed": [0]})
+    (trial,) = grid.expand(scale)
+    assert trial.rule_options == {"nesterov": False}
+    beside = Grid(base={"rule_options.iterations": 3}, axes={"seed": [0]})
+    (trial,) = beside.expand(scale)
+    assert trial.rule_options == {"nesterov": True, "iterations": 3}
+    last = Grid(base={"rule_options.iterations": 3}, trials=[{"rule_options": {"iterations": 4}}])
+    (trial,) = last.expand(scale)
+    assert trial.rule_options == {"iterations": 4}
+
+
+def test_a_section_that_is_none_is_refused_beside_an_axis():
+    with pytest.raises(ConfigError, match=r"^base.rule_options = 5: must be a section"):
+        expanded(base={"rule_options": 5}, axes={"rule_options.nesterov": [True]})
+
+
+def test_a_measure_that_is_a_section_of_its_name_alone_is_that_name():
+    named = Trial(**BASE, measures=[{"name": "sharpness"}, {"name": "weight_norm", "every": 2}])
+    assert named == Trial(**BASE, measures=["sharpness", {"name": "weight_norm", "every": 2}])
+
+
 def test_names_and_places_of_options():
     assert is_option("rule_options.nesterov")
     assert not is_option("rule_options.")

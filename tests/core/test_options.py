@@ -15,6 +15,9 @@ def test_equal_options_are_one_whatever_their_order():
     assert hash(one) == hash(other)
     assert len({one, other, Options()}) == 2
     assert one != {"a": 1}
+    assert Options({"a": 0}) != Options({"a": 0.0}), "their keys differ"
+    assert Options({"a": 1}) != Options({"a": True})
+    assert Options() != {"a": object()}
 
 
 def test_they_go_through_json_and_pickle():

@@ -104,6 +104,25 @@ def test_arrays_with_a_split_of_their_own_keep_it(tmp_path):
     assert torch.equal(data.train_inputs, torch.from_numpy(arrays["train_inputs"])[order])
 
 
+def test_a_file_with_a_split_takes_no_sizes_and_one_that_changed_is_prepared_anew(tmp_path):
+    arrays = {
+        "train_inputs": np.ones((6, 2)), "train_targets": np.arange(6.0),
+        "test_inputs": np.ones((3, 2)), "test_targets": np.ones(3),
+    }  # fmt: skip
+    file = tmp_path / "mine.npz"
+    np.savez(file, **arrays)
+    spec = DatasetSpec(source="arrays", path=str(file))
+    with pytest.raises(ConfigError, match=r"^train_size = 3: leave it out"):
+        prepare("mine", DatasetSpec(source="arrays", path=str(file), train_size=3), tmp_path)
+    prepare("mine", spec, tmp_path)
+    first = prepared_digest("mine", spec, tmp_path)
+    np.savez(file, **(arrays | {"test_targets": np.zeros(3)}))
+    with pytest.raises(DataError, match="was prepared with other settings"):
+        prepared_digest("mine", spec, tmp_path)
+    file.unlink()
+    assert prepared_digest("mine", spec, tmp_path) == first, "a node needs the data, not the file"
+
+
 def test_a_table_in_parquet(tmp_path):
     rng = np.random.default_rng(0)
     table = pd.DataFrame(

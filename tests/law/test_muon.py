@@ -92,6 +92,14 @@ def test_what_is_no_matrix_and_the_ends_are_adams():
     last = rules.muon(shapes=SHAPES, adam_last=1).combine(*moments)
     assert torch.equal(last[:24], found[:24])
     assert torch.equal(last[24:], adam[24:])
+    for ends in ({"adam_last": 5}, {"adam_first": 9}, {"adam_first": 2, "adam_last": 2}):
+        assert torch.equal(rules.muon(shapes=SHAPES, **ends).combine(*moments), adam)
+
+
+def test_a_batch_of_trajectories_is_no_matrix():
+    starts = torch.ones(3, 2, dtype=torch.float64)
+    with pytest.raises(ConfigError, match=r"^theta0.shape = \(3, 2\): must be \(p,\) for muon"):
+        ab.iterate(rules.muon(), ab.losses.bilinear(), starts, 0.01, 2)
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5)])

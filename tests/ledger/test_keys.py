@@ -67,7 +67,7 @@ def test_the_kept_trials_are_found_by_their_keys():
 def test_a_field_that_came_later_counts_once_it_is_used(name):
     field = next(f for f in dataclasses.fields(Trial) if f.name == name)
     others = {"loss": "own.losses:make", "measures": ("weight_norm",), "memory": "forgotten"}
-    others |= {"measure_every": 5, "schedule": "cosine", "record_every": 2, "clip_norm": 1.0}
+    others |= {"measure_every": 5, "schedule": "cosine", "record_every": 5, "clip_norm": 1.0}
     others |= {f"{field}_options": {"width": 3} for field in WITH_OPTIONS}
     used = others[name]
     trial = Trial(h=1e-3, epochs=4, batch_size=10 if name == "record_every" else None)

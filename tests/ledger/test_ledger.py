@@ -48,7 +48,7 @@ OTHER_VALUES = {
     "rule_options": {"nesterov": False},
     "schedule": "cosine",
     "schedule_options": {"warmup": 2},
-    "record_every": 2,
+    "record_every": 5,
     "clip_norm": 1.0,
 }
 

@@ -80,6 +80,7 @@ def test_a_failing_trial_does_not_take_the_others_with_it(prepared, quick):
     [
         ([], "must hold at least one trial"),
         (["adam"], "must be a list of Trial"),
+        ([{"h": 1e-3}], "must be a list of Trial"),
         ([ab.Trial(h=1e-3, epochs=1, dataset="mine")], "is not prepared in"),
         (
             [ab.Trial(h=1e-3, epochs=1, model_options={"depht": 3}, model="mlp", norm="none")],
@@ -127,6 +128,8 @@ def test_the_data_that_were_loaded_are_trained_on_where_there_are_several_of_a_n
         expected = [r.train_loss for r in ab.train(trial, data, device="cpu")]
         assert tables[name]["train_loss"].tolist() == expected
     assert set(tables["first"]["trial"]) != set(tables["other"]["trial"])
+    with pytest.raises(ConfigError, match=r"^dataset = 'digits': is prepared in several ways"):
+        ab.sweep([trial], tmp_path / "third", root=tmp_path)
     with pytest.raises(ConfigError, match="are not in"):
         ab.sweep([trial], tmp_path / "third", data=other, root=tmp_path / "elsewhere")
 

@@ -99,6 +99,18 @@ def per_input():
     return lambda outputs, targets: (outputs[:, 0] - targets) ** 2
 
 
+def one_row():
+    return lambda outputs, targets: ((outputs[:, 0] - targets) ** 2).sum().reshape(1)
+
+
+def smooth(*, epsilon=1.0):
+    return lambda outputs, targets: (outputs[:, 0] - targets).square().add(epsilon).sqrt().sum()
+
+
+def numpys():
+    return Measure(columns=("numpys",), compute=lambda at: at.theta[:1].numpy())
+
+
 def leaky(beta1=0.9, *, leak=0.0):
     return UpdateRule([Moment(beta1)], lambda m, theta: m + leak * theta, "leaky")
 
@@ -267,6 +279,22 @@ def test_options_of_a_network_a_loss_and_a_rule_reach_their_factories(table, own
     assert first["leaky"][1][1] != first["leak"][1][1]
 
 
+def test_an_option_may_have_a_name_that_is_a_hyperparameter_of_rules(table, own):
+    """Only a rule's factory gets those; of a loss it is the loss's own."""
+    losses = {}
+    for epsilon in (1.0, 4.0):
+        trial = of_table(loss=f"{own}:smooth", loss_options={"epsilon": epsilon})
+        losses[epsilon] = next(ab.train(trial, table, device="cpu")).train_loss
+    assert losses[4.0] > losses[1.0]
+
+
+def test_the_loss_of_classes_refuses_tokens_even_where_shapes_would_fit(words):
+    with pytest.raises(ConfigError, match=r"it is of logits \(N, classes\) and classes"):
+        ab.train(of_words(loss="cross_entropy"), words, device="cpu")
+    with pytest.raises(ConfigError, match=r"it is of numbers, or of outputs"):
+        ab.train(of_words(loss="mse"), words, device="cpu")
+
+
 def test_a_measure_of_ones_own_every_so_many_epochs(table, own):
     entry = {"name": f"{own}:distance", "every": 3}
     trial = of_table(measures=[entry, "weight_norm", {"name": "sharpness", "every": 2, "k": 3}])
@@ -321,6 +349,12 @@ def test_random_labels_say_nothing(tmp_path):
         ({"model_options": {"widht": 3}}, r"^model_options.widht = 3: .*did you mean width"),
         ({"model_options": {"width": 0}}, r"^model_options.width = 0: must be an integer >= 1"),
         ({"loss": "cross_entropy"}, r"^loss = 'cross_entropy': fails on outputs \(2, 1\)"),
+        ({"loss": "own_problem:one_row"}, r"must give one number, .*, not \(1,\)$"),
+        (
+            {"measures": ["own_problem:numpys"]},
+            r"^measures = 'numpys': must give a tensor of shape",
+        ),
+        ({"loss_options": {"label_smoothing": "x"}, "loss": "cross_entropy"}, r"^loss_options = {"),
         ({"loss": "own_problem:per_input"}, r"must give one number, .*, not \(2,\)$"),
         ({"loss_options": {"delta": 1}}, r"^loss_options.delta = 1: mse takes no such option"),
         ({"rule": "own_problem:leaky", "rule_options": {"lek": 1}}, r"^rule_options.lek = 1: "),
@@ -355,6 +389,19 @@ def test_what_does_not_fit_is_told_in_one_line(table, own, changes, words):
         ({"model_options": [1]}, r"^model_options = \[1\]: must be a section"),
         ({"model_options": {"a-b": 1}}, r"^model_options.a-b = 1: must have a word"),
         ({"record_every": 2}, r"^record_every = 2: must be 1 without batch_size"),
+        ({"record_every": 3, "batch_size": 10}, r"^eval_every = 4: must be a multiple of record_e"),
+        (
+            {"record_every": 4, "batch_size": 10, "measures": ["weight_norm"], "measure_every": 6},
+            r"^measure_every = 6: must be a multiple of record_every = 4",
+        ),
+        (
+            {"record_every": 4, "batch_size": 10, "measures": [{"name": "sharpness", "every": 3}]},
+            r"^measure_every = 10: must be|^measures sharpness every = 3: must be a multiple",
+        ),
+        (
+            {"record_every": 4, "batch_size": 10, "measures": ["smooth_norm"], "measure_every": 8},
+            r"^record_every = 4: must be 1 where measures hold smooth_norm",
+        ),
         ({"schedule": "cosin"}, r"^schedule = 'cosin': .*did you mean cosine"),
         ({"schedule": "cosine", "memory": "forgotten"}, r"must be constant where memory is forgot"),
         (

@@ -137,6 +137,7 @@ def test_a_plan_extends_no_training_under_a_schedule(quick):
 
 def test_records_every_so_many_epochs_are_those_of_every_epoch(few_digits, quick, tmp_path):
     options = {"batch_size": 10, "epochs": 8, "norm": "group", "blocks": "shuffled"}
+    options |= {"eval_every": 3}
     every = list(ab.train(quick(**options), few_digits, device="cpu"))
     trial = quick(**options, record_every=3)
     training = ab.train(trial, few_digits, device="cpu")
@@ -152,7 +153,9 @@ def test_records_every_so_many_epochs_are_those_of_every_epoch(few_digits, quick
 
 
 def test_a_training_with_few_records_goes_on_from_its_checkpoint(few_digits, quick):
-    trial = quick(batch_size=10, epochs=8, norm="group", blocks="shuffled", record_every=3)
+    trial = quick(
+        batch_size=10, epochs=8, norm="group", blocks="shuffled", record_every=3, eval_every=3
+    )
     whole = list(ab.train(trial, few_digits, device="cpu"))
     training = ab.train(trial, few_digits, device="cpu")
     next(training)
@@ -165,7 +168,7 @@ def test_a_training_with_few_records_goes_on_from_its_checkpoint(few_digits, qui
 
 def test_swept_it_is_done_after_all_epochs(tmp_path, quick):
     ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
-    trial = quick(batch_size=10, epochs=8, norm="group", record_every=5)
+    trial = quick(batch_size=10, epochs=8, norm="group", record_every=5, eval_every=5)
     table = ab.sweep([trial], tmp_path / "runs", root=tmp_path)
     assert table["epoch"].tolist() == [0, 5, 7]
     ledger = Ledger.open(tmp_path / "runs")
@@ -191,6 +194,7 @@ def test_swept_it_is_done_after_all_epochs(tmp_path, quick):
         ),
         ({"schedule": "steps", "schedule_options": {"at": [3]}}, r"must be shares of all steps"),
         ({"schedule_options": {"warmup": -1}}, r"^schedule_options.warmup = -1"),
+        ({"schedule": "steps"}, r"^schedule = 'steps': fails: .*missing .* 'at'"),
     ],
 )
 def test_bad_schedules_are_refused(few_digits, quick, own, changes, words):
@@ -200,7 +204,7 @@ def test_bad_schedules_are_refused(few_digits, quick, own, changes, words):
 
 def test_a_loss_that_stays_high_between_records_has_diverged(few_digits, quick, monkeypatch):
     monkeypatch.setattr(trainer, "DIVERGENCE_FACTOR", 0.0)
-    trial = quick(batch_size=20, epochs=200, norm="group", record_every=20)
+    trial = quick(batch_size=20, epochs=200, norm="group", record_every=20, eval_every=20)
     training = ab.train(trial, few_digits, device="cpu")
     assert [record.epoch for record in training] == [0, 20, 40, 60]
     assert training.status == "diverged"

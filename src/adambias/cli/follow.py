@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from adambias.cli.notes import open_console
 from adambias.config import Params, Trial
-from adambias.config.trial import TRIAL_FIELDS, gather, is_field
+from adambias.config.trial import TRIAL_FIELDS, gather, is_field, layered
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.files import write_parquet
 from adambias.core.flows import FLOW_NAMES
@@ -35,7 +35,7 @@ def trial_from(params: Params, assignments: Sequence[str]) -> Trial:
         if not is_field(name):
             raise ConfigError("--set", name, choose_from(TRIAL_FIELDS, name))
         try:
-            fields[name] = YAML(typ="safe").load(text)
+            fields = layered(fields, {name: YAML(typ="safe").load(text)})
         except YAMLError:
             raise ConfigError(f"--set {name}", text, "is not a YAML value") from None
     return build(Trial, gather(fields))

@@ -92,15 +92,15 @@ def _standing(plan: Plan, ledger: Ledger) -> dict[str, _Standing]:
         elif report is None:
             found[key] = _Standing(state="pending")
         else:
-            state = "running" if _alive(report) else "interrupted"
+            state = "running" if _alive(report, job.trial.record_every) else "interrupted"
             found[key] = _Standing(state=state, epochs=epoch, host=report["host"])
     return found
 
 
-def _alive(report: Mapping[str, Any]) -> bool:
-    """Tell whether a trial runs: its last report is no older than a few of its epochs take."""
-    epoch = report["seconds_per_epoch"] or FIRST_EPOCH_SECONDS
-    return bool(time.time() - report["updated"] < max(ALIVE_SECONDS, 3 * epoch))
+def _alive(report: Mapping[str, Any], record_every: int) -> bool:
+    """Tell whether a trial runs: its last report is no older than a few of its records take."""
+    record = (report["seconds_per_epoch"] or FIRST_EPOCH_SECONDS) * record_every
+    return bool(time.time() - report["updated"] < max(ALIVE_SECONDS, 3 * record))
 
 
 def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:

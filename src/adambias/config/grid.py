@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from adambias.config.trial import TRIAL_FIELDS, Trial, gather, is_field, is_option, spread
+from adambias.config.trial import (
+    TRIAL_FIELDS,
+    Trial,
+    gather,
+    is_field,
+    is_option,
+    layered,
+    spread,
+)
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.validation import Positive, Validated, build, convert_field
 
@@ -80,12 +88,12 @@ class Grid(Validated):
         places = {name: f"base.{name}" for name in self.base} | {n: f"axes.{n}" for n in first}
         for name, values in self.axes.items():
             for value in values:
-                point = {**defaults, **self.base, **first, name: value}
+                point = layered(defaults, self.base, {**first, name: value})
                 if not self._excludes(point):
                     self._trial(point, places)
         for i, entry in enumerate(self.trials):
             places = {n: f"base.{n}" for n in self.base} | {n: f"trials[{i}].{n}" for n in entry}
-            self._trial({**defaults, **self.base, **entry}, places)
+            self._trial(layered(defaults, self.base, entry), places)
         for i, entry in enumerate(self.exclude):
             for name, value in entry.items():
                 if not is_option(name):
@@ -96,20 +104,27 @@ class Grid(Validated):
         if self.axes:
             for values in itertools.product(*self.axes.values()):
                 varied = dict(zip(self.axes, values, strict=True))
-                point = {**defaults, **self.base, **varied}
+                point = layered(defaults, self.base, varied)
                 if not self._excludes(point):
                     yield self._trial(point, {})
         for entry in self.trials:
-            yield self._trial({**defaults, **self.base, **entry}, {})
+            yield self._trial(layered(defaults, self.base, entry), {})
 
     def _excludes(self, point: Mapping[str, Any]) -> bool:
         """Tell whether a combination is left out, before it is built: it may be no valid trial."""
-        values = TRIAL_FIELDS | gather(point)
+        values = TRIAL_FIELDS | self._gathered(point)
         values |= spread(values)
         return any(entry.items() <= values.items() for entry in self.exclude)
 
+    def _gathered(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Put options into their fields; what is no section for them is named by its place."""
+        try:
+            return gather(point)
+        except ConfigError as error:
+            raise error.within("base." if error.key in self.base else "trial.") from None
+
     def _trial(self, values: Mapping[str, Any], places: Mapping[str, str]) -> Trial:
-        values = gather(values)
+        values = self._gathered(values)
         if self.horizon is not None:
             h = values.get("h")
             if not isinstance(h, int | float) or h <= 0:

@@ -35,6 +35,12 @@ def _float64() -> torch.dtype:
     return torch.float64
 
 
+def _tensor() -> type[Tensor]:
+    import torch
+
+    return torch.Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """Some columns of an epoch's record, computed together.
@@ -77,7 +83,7 @@ class Measure:
             If it is not a number for each column, or raises.
         """
         found = self._found(snapshot)
-        shape = getattr(found, "shape", None)
+        shape = found.shape if isinstance(found, _tensor()) else None
         if shape is None or tuple(shape) != (len(self.columns),):
             must = f"must give a tensor of shape ({len(self.columns)},), not "
             what = type(found).__name__ if shape is None else f"of {tuple(shape)}"
@@ -183,8 +189,7 @@ def further(trial: Trial) -> Iterator[Measure]:
         options = {} if isinstance(entry, str) else dict(entry)
         every = options.pop("every", None)
         options.pop("name", None)
-        MEASURES.refuse_options(name, options, f"measures {name}")
-        measure = MEASURES.factory(name)(**options)
+        measure = MEASURES.make(name, options=options, key=f"measures {name}")
         if not isinstance(measure, Measure):
             raise ConfigError("measures", name, f"{MEASURES.must}, not {type(measure).__name__}")
         measure = measure if every is None else measure.every(trial, every)

@@ -161,7 +161,7 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
     """
     path = Path(path)
     content = read_yaml(path)
-    if "grids" not in content:
+    if "scale" in content or not {"prepare", "trial", "grids"} & content.keys():
         return load_scale(path, scale)
     if scale is not None:
         raise ConfigError("scale", scale, f"leave it out: {path} is one experiment")

@@ -15,6 +15,8 @@ from adambias.core.validation import AtLeastOne, Decay, Positive, Range, Validat
 SEMANTICS_VERSION = 1
 """Raised whenever a change of the code changes what a trial computes."""
 
+KEEPING = ("smooth_norm", "smooth_norms")
+"""Measures that keep sums over epochs."""
 EDGE = "preconditioned_sharpness"
 """The measure that is of the optimizer's own step."""
 T = TypeVar("T")
@@ -160,12 +162,28 @@ class Trial(Validated):
         if self.record_every > 1 and self.batch_size is None:
             allowed = "must be 1 without batch_size: the full batch's step measures by the way"
             raise ConfigError("record_every", self.record_every, allowed)
-        for field in ("rule_options", "model_options"):
-            taken = set(getattr(self, field)) & {*HYPERPARAMETERS, "epsilon", "seed"}
-            if taken:
-                name = min(taken)
-                allowed = f"is a field of a trial, give it as {name}"
-                raise ConfigError(f"{field}.{name}", getattr(self, field)[name], allowed)
+        self._refuse_unrecorded()
+        for name in sorted(set(self.rule_options) & {*HYPERPARAMETERS, "epsilon"}):
+            allowed = f"is a field of a trial, give it as {name}"
+            raise ConfigError(f"rule_options.{name}", self.rule_options[name], allowed)
+
+    def _refuse_unrecorded(self) -> None:
+        """Refuse what is due at epochs that have no record, or needs every one."""
+        if self.record_every == 1:
+            return
+        due = {"eval_every": self.eval_every}
+        due |= {"measure_every": self.measure_every} if self.measures else {}
+        for entry in self.measures:
+            if not isinstance(entry, str) and "every" in entry:
+                due[f"measures {entry['name']} every"] = entry["every"]
+        for key, epochs in due.items():
+            if epochs % self.record_every:
+                allowed = f"must be a multiple of record_every = {self.record_every}"
+                raise ConfigError(key, epochs, allowed)
+        for name in self.measured:
+            if name in KEEPING:
+                allowed = f"must be 1 where measures hold {name}, which looks at every epoch"
+                raise ConfigError("record_every", self.record_every, allowed)
 
     def _refuse_bad_measures(self) -> None:
         """Refuse a measure without a name, twice, or under a name that is none."""
@@ -178,6 +196,10 @@ class Trial(Validated):
                 integer(f"measures {name} every", entry["every"], 1)
         if len(set(self.measured)) < len(self.measured):
             raise ConfigError("measures", plain(list(self.measures)), "must name each measure once")
+        # A section that holds a name alone is that name: one training has one key.
+        named = (isinstance(e, Options) and set(e) == {"name"} for e in self.measures)
+        entries = zip(self.measures, self.measured, named, strict=True)
+        object.__setattr__(self, "measures", tuple(n if alone else e for e, n, alone in entries))
 
     def _refuse_lost_weight_decay(self) -> None:
         """Refuse what would train one rule's steps under another rule's key."""
@@ -300,5 +322,22 @@ def gather(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if is_option(name):
             field, _, option = name.partition(".")
-            found[field] = {**found.get(field, {}), option: value}
+            whole = found.get(field, {})
+            if not isinstance(whole, Mapping):
+                raise ConfigError(field, whole, "must be a section with keys and values")
+            found[field] = {**whole, option: value}
+    return found
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a trial from several layers, of which the later ones count.
+
+    Options given as a whole replace all of before; one of a name of its own is put beside them.
+    """
+    found: dict[str, Any] = {}
+    for layer in layers:
+        for name in layer:
+            if name.endswith("_options"):
+                found = {k: v for k, v in found.items() if not k.startswith(f"{name}.")}
+        found |= layer
     return found

@@ -48,10 +48,20 @@ class Options(Mapping[str, Any]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and self._values == plain(other)
+        if not isinstance(other, Mapping):
+            return False
+        try:
+            return self._text == (other if isinstance(other, Options) else Options(other))._text
+        except ConfigError:
+            return False
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self._values, sort_keys=True))
+        return hash(self._text)
+
+    @property
+    def _text(self) -> str:
+        # What a key is made of: 1, 1.0 and true are equal to Python, and three options here.
+        return json.dumps(self._values, sort_keys=True)
 
     def __str__(self) -> str:
         """Return the options in words."""

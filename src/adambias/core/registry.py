@@ -38,11 +38,14 @@ class Registry:
         What a factory returns, in words.
     places : mapping
         Each built-in name with the place of its factory, ``module:factory``.
+    given : tuple of str
+        Arguments of its factories that the program gives itself, which are no options.
     """
 
     key: str
     returns: str
     places: Mapping[str, str]
+    given: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,6 +78,24 @@ class Registry:
         if not callable(factory):
             raise ConfigError(self.key, name, self.must)
         return factory
+
+    def make(
+        self, name: str, *arguments: Any, options: Mapping[str, Any], key: str, **given: Any
+    ) -> Any:
+        """Call a factory with what the program gives it and with options of a parameter file.
+
+        Raises
+        ------
+        ConfigError
+            If it does not take an option, or lacks one, or an option is of a wrong type.
+        """
+        self.refuse_options(name, options, key)
+        try:
+            return self.factory(name)(*arguments, **given, **options)
+        except TypeError as error:
+            if options:
+                raise ConfigError(key, dict(options), f"{name} refuses them: {error}") from error
+            raise ConfigError(self.key, name, f"fails: {error}") from error
 
     @property
     def must(self) -> str:
@@ -122,14 +143,7 @@ class Registry:
             return None
         parameters = inspect.signature(self.factory(name)).parameters.values()
         given = (p for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY)
-        return sorted(p.name for p in given if p.name not in NOT_OPTIONS)
-
-
-NOT_OPTIONS = (
-    *("beta1", "beta2", "epsilon", "epsilon_placement", "weight_decay", "bias_correction"),
-    "shapes",
-)
-"""Arguments of factories that the program gives itself: a trial's fields, and what it trains."""
+        return sorted(p.name for p in given if p.name not in self.given)
 
 
 def is_own(name: str) -> bool:
@@ -153,7 +167,8 @@ def _as_on_disk(module: ModuleType) -> ModuleType:
     source = Path(file).read_bytes()
     now = hashlib.sha256(source).hexdigest()
     if now != _SEEN.setdefault(name, now):
-        module = importlib.reload(module)
+        # Not importlib.reload, which takes the cached bytecode of an edit within the same second.
+        exec(compile(source, file, "exec"), module.__dict__)
         _SEEN[name] = now
     return module
 
@@ -187,6 +202,10 @@ RULES = Registry(
         "adambias.law.rules",
         *("gradient_descent", "heavy_ball", "nesterov", "rmsprop"),
         *("adam", "adamw", "nadam", "lion", "signum", "muon"),
+    ),
+    given=(
+        *("beta1", "beta2", "epsilon", "epsilon_placement", "weight_decay", "bias_correction"),
+        "shapes",
     ),
 )
 """Optimizers; see :mod:`adambias.law.rules`."""

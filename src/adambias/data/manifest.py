@@ -23,6 +23,8 @@ PREPARE = "dvc repro prepare, or adambias run FILE for an experiment"
 TRAIN_SIZES = {"digits": 400, "photos": 500, "diabetes": 300, "text": 400}
 """Training images of the sources that come without a split, where none are asked for."""
 
+FROM_A_FILE = ("arrays", "text")
+"""Sources whose file is part of the settings by its content."""
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 """Files of a dataset of images with classes, without their ending."""
 TENSORS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
@@ -46,9 +48,19 @@ def settings(spec: DatasetSpec) -> dict[str, Any]:
         del values["options"]
     if spec.train_size is None:
         values["train_size"] = TRAIN_SIZES.get(spec.source)
+    if spec.source in FROM_A_FILE and spec.path is not None:
+        values["file"] = _sha256(Path(spec.path))
     if is_own(spec.source):
         values["source_code"] = code_of(spec.source)
     return values
+
+
+def _sha256(file: Path) -> str | None:
+    """Return the checksum of a file; None if it is not here, as on a node with prepared data."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None) -> str:
@@ -63,7 +75,10 @@ def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: is not prepared: run {PREPARE}")
     manifest = read_manifest(folder)
-    if manifest["settings"] != settings(spec):
+    asked = settings(spec)
+    if asked.get("file", "") is None:
+        asked["file"] = manifest["settings"].get("file")
+    if manifest["settings"] != asked:
         raise DataError(
             f"{folder}: was prepared with other settings than the scale's: run {PREPARE}"
         )

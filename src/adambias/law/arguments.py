@@ -67,6 +67,9 @@ def check_shapes(rule: UpdateRule, theta: Tensor, h: Number) -> None:
         direction is not of the shape of ``theta``.
     """
     shape = tuple(theta.shape)
+    if theta.ndim == 2 and not rule.componentwise:
+        allowed = f"must be (p,) for {rule.name}, whose steps are of matrices"
+        raise ConfigError("theta0.shape", shape, allowed)
     advice = f"does not go with theta0 {shape}, one start per trajectory: expand theta0 to (B, p)"
     if isinstance(h, Tensor) and h.ndim and h.shape != (*shape[:-1], 1):
         raise ConfigError("h.shape", tuple(h.shape), advice)

@@ -460,7 +460,7 @@ _ADJUST: dict[str, Callable[[int, int], float]] = {
 def _matrices(shapes: Shapes, first: int, last: int) -> list[tuple[int, tuple[int, ...] | None]]:
     """Return the size of each parameter, with its shape if it is to be orthogonalised."""
     places = [i for i, shape in enumerate(shapes) if len(shape) >= 2]
-    chosen = places[first : len(places) - last]
+    chosen = places[first : max(first, len(places) - last)]
     return [
         (math.prod(shape), tuple(shape) if i in chosen else None) for i, shape in enumerate(shapes)
     ]
@@ -494,11 +494,10 @@ def make_rule(
     (0.5,)
     """
     accepted = RULES.takes(name)
-    RULES.refuse_options(name, options or {}, "rule_options")
     given = hyperparameters | ({} if shapes is None else {"shapes": tuple(shapes)})
     if accepted is not None:
         given = {k: v for k, v in given.items() if k in accepted}
-    rule = RULES.factory(name)(**given, **(options or {}))
+    rule = RULES.make(name, options=options or {}, key="rule_options", **given)
     if not isinstance(rule, UpdateRule):
         raise ConfigError("rule", name, f"must return an UpdateRule, not {type(rule).__name__}")
     return rule

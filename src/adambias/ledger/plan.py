@@ -82,6 +82,8 @@ class Plan:
                 finished.setdefault(_fields(outcome.get("trial", {})), []).append(outcome)
         counts: Counter[str] = Counter()
         for job in self.pending:
+            if job.trial.dataset in self.unprepared or job.lacking:
+                continue  # what is not here has not changed
             ways = [
                 _differing(job, each) for each in finished.get(_fields(job.trial.identity()), [])
             ]

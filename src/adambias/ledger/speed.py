@@ -111,4 +111,5 @@ def remaining_work(
 def kind_of(trial: Trial, shape: tuple[int, ...]) -> str:
     """Name the kind of work an epoch of ``trial`` is, per image of ``shape`` (N, C, H, W)."""
     image = "x".join(map(str, shape[1:]))
-    return f"{trial.model}/{trial.norm}/{trial.activation}/{trial.precision}/{image}"
+    options = f" ({trial.model_options})" if trial.model_options else ""
+    return f"{trial.model}{options}/{trial.norm}/{trial.activation}/{trial.precision}/{image}"

@@ -74,13 +74,11 @@ def build(
         activation=ACTIVATIONS[activation],
         name_of_norm=norm,
     )
-    factory = MODELS.factory(name)
-    MODELS.refuse_options(name, options or {}, "model_options")
     # A fork of the random state: a seed determines the weights and changes nothing else.
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        model = factory(style, **(options or {}))
+        model = MODELS.make(name, style, options=options or {}, key="model_options")
     if not isinstance(model, nn.Module):
         raise ConfigError("model", name, f"{MODELS.must}, not {type(model).__name__}")
     refuse_untrainable(name, model)

@@ -67,6 +67,8 @@ def cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
         raise ConfigError("loss_options.label_smoothing", label_smoothing, f"must be {share}")
 
     def total(logits: Tensor, labels: Tensor) -> Tensor:
+        if logits.ndim != 2 or labels.ndim != 1:
+            raise ValueError("it is of logits (N, classes) and classes (N,)")
         return functional.cross_entropy(
             logits, labels, reduction="sum", label_smoothing=label_smoothing
         )
@@ -84,6 +86,8 @@ def mse() -> Loss:
     def total(outputs: Tensor, targets: Tensor) -> Tensor:
         if targets.is_floating_point():
             wanted = targets.view(outputs.shape)
+        elif outputs.ndim != 2 or targets.ndim != 1:
+            raise ValueError("it is of numbers, or of outputs (N, classes) and classes (N,)")
         else:
             wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
         return (outputs - wanted).square().sum() / 2

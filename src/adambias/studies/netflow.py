@@ -79,7 +79,7 @@ def network_loss(settings: NetFlow, data: Dataset) -> tuple[Loss, Tensor]:
     labels = data.train_targets[: settings.images]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        module = build(settings, tuple(images.shape[1:]), int(labels.max()) + 1)
+        module = build(settings, tuple(images.shape[1:]), int(data.train_targets.max()) + 1)
     return losses.network(module, images, labels), losses.parameter_vector(module)
 
 

@@ -27,7 +27,7 @@ def run_inline(
         if progress.has_failed(resources.error_budget):
             return
         if assignment.seconds_left <= 0:
-            progress.pause()
+            progress.pause(assignment.job.key)
             return
         progress.start(assignment.job.key)
         try:

@@ -160,7 +160,7 @@ class _Reports(_StaysHere, tune.Callback):
         self._heard = time.monotonic()
         # A trial that never reported completes with a result of Tune's own, without a status.
         if result.get("status") == "unstarted":
-            self._progress.pause()
+            self._progress.pause(_key(trial))
         elif result.get("status") == "failed":
             self._progress.fail(_key(trial), result["reason"])
         elif "status" in result:

@@ -36,8 +36,8 @@ class SweepProgress:
     ----------
     failed : dict of str
         Why each trial failed that will not be tried again, by key, in the sequence of failing.
-    out_of_time : bool
-        Whether the sweep ends before its trials do, as its time is up.
+    paused : set of str
+        Keys of trials that were put away, or not started, as the time was up.
     """
 
     def __init__(self, plan: Plan, title: str, ahead: Collection[str] = ()) -> None:
@@ -54,7 +54,7 @@ class SweepProgress:
         self._lock = threading.Lock()
         self._live: Live | None = None
         self.failed: dict[str, str] = {}
-        self.out_of_time = False
+        self.paused: set[str] = set()
 
     def __enter__(self) -> Self:
         """Start to show."""
@@ -106,7 +106,7 @@ class SweepProgress:
         with self._lock:
             # A report may come twice (a result and a completion), or from a trial that failed
             # since.
-            if key not in self._left:
+            if key not in self._left or key in self.paused:
                 return
             before = self._running.get(key)
             # Epochs of an earlier run, before its checkpoint, were not trained now.
@@ -116,17 +116,26 @@ class SweepProgress:
             if report["status"] == "running":
                 self._left[key] = report["epochs"] - report["epoch"]
                 if report["paused"]:
-                    self.out_of_time = True
-                    del self._running[key]
+                    self._pause(key)
             else:
                 del self._left[key], self._running[key]
                 self._finished += report["status"] == "finished"
                 self._diverged += report["status"] == "diverged"
         self._tick()
 
-    def pause(self) -> None:
-        """Note that trials are not started, as the time is up."""
-        self.out_of_time = True
+    def pause(self, key: str) -> None:
+        """Note that a trial is not started, or put away, as the time is up."""
+        with self._lock:
+            self._pause(key)
+
+    def _pause(self, key: str) -> None:
+        self.paused.add(key)
+        self._running.pop(key, None)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the sweep ends before its trials do, as its time is up."""
+        return bool(self.paused)
 
     def fail(self, key: str, reason: str) -> None:
         """Count a trial that failed and will not be tried again."""

@@ -181,7 +181,7 @@ def run_plan(
         try:
             _executor(executor)(assignments, setup.resources, progress)
         finally:
-            _end_reports(ledger, progress.running)
+            _end_reports(ledger, {*progress.running, *progress.paused})
     return progress
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import time as now
@@ -22,6 +23,8 @@ from adambias.tracking.tracker import NoTracker
 if TYPE_CHECKING:
     import pandas as pd
 
+_OTHER = re.compile(r".*-[0-9a-f]{6}")
+"""Folders that :func:`adambias.load_dataset` makes beside one of other settings."""
 SHOWN = ("dataset", "model", "rule", "h", "beta1", "beta2", "seed")
 """Fields of a trial that a table has always; of the others, those in which its trials differ."""
 
@@ -77,10 +80,11 @@ def sweep(
     >>> table[["beta1", "epoch"]].values.tolist()
     [[0.9, 0.0], [0.9, 1.0], [0.5, 0.0], [0.5, 1.0]]
     """
-    trials, base = list(dict.fromkeys(trials)), data_root(root).absolute()
+    trials, base = list(trials), data_root(root).absolute()
     for trial in trials:
         if not isinstance(trial, Trial):
             raise ConfigError("trials", trial, "must be a list of Trial")
+    trials = list(dict.fromkeys(trials))
     if not trials:
         raise ConfigError("trials", [], "must hold at least one trial")
     given = {each.name: each.digest for each in ([data] if isinstance(data, Dataset) else data)}
@@ -153,13 +157,18 @@ def _prepared(name: str, root: Path, digest: str | None) -> tuple[DatasetSpec, s
             allowed = f"the data given, of digest {digest[:12]}, are not in {root}: give their root"
             raise ConfigError("dataset", name, allowed)
         folder = found[0]
+    elif others := [each for each in root.glob(f"{name}-*") if _OTHER.fullmatch(each.name)]:
+        where = ", ".join(sorted(each.name for each in (folder, *others)))
+        allowed = f"is prepared in several ways ({where}): give data=, as load_dataset returned it"
+        raise ConfigError("dataset", name, allowed)
     elif not (folder / MANIFEST).exists():
         if name not in SOURCES.names:
             allowed = f"is not prepared in {root}: call load_dataset({name!r}, source=…) first"
             raise ConfigError("dataset", name, allowed)
         load_dataset(name, root=root)
     manifest = read_manifest(folder)
-    settings = {k: v for k, v in manifest["settings"].items() if k != "source_code"}
+    found_out = ("source_code", "file")
+    settings = {k: v for k, v in manifest["settings"].items() if k not in found_out}
     return DatasetSpec(**settings), str(manifest["digest"])
 
 

@@ -102,7 +102,7 @@ class ActiveTrial:
                 self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.report() | {"epoch": outcome["epochs"], "status": outcome["status"]}
         # An epoch that would not end in time is not begun.
-        needed = self.report()["seconds_per_epoch"] or 0.0
+        needed = (self.report()["seconds_per_epoch"] or 0.0) * self.job.trial.record_every
         end = time.monotonic() + min(seconds, self.assignment.seconds_left - needed)
         while time.monotonic() < end and next(self.training, None) is not None:
             if time.monotonic() - self._saved >= self.assignment.checkpoint_seconds:

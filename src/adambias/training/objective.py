@@ -162,7 +162,7 @@ class Objective:
             shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
             allowed = f"fails on {shapes} of {targets.dtype}: {_first_line(error)}"
             raise ConfigError("loss", trial.loss, allowed) from None
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
+        if not isinstance(loss, Tensor) or loss.ndim:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             allowed = f"must give one number, the sum over a block's inputs, not {shape}"
             raise ConfigError("loss", trial.loss, allowed)
@@ -356,8 +356,7 @@ class Objective:
 
 
 def _loss_of(trial: Trial) -> OfOutputs:
-    LOSSES.refuse_options(trial.loss, trial.loss_options, "loss_options")
-    loss: OfOutputs = LOSSES.factory(trial.loss)(**trial.loss_options)
+    loss: OfOutputs = LOSSES.make(trial.loss, options=trial.loss_options, key="loss_options")
     if not callable(loss):
         raise ConfigError("loss", trial.loss, f"{LOSSES.must}, not {type(loss).__name__}")
     return loss

@@ -76,8 +76,9 @@ def schedule_of(trial: Trial) -> Schedule:
     ConfigError
         If the factory does not take an option, or returns no function.
     """
-    SCHEDULES.refuse_options(trial.schedule, trial.schedule_options, "schedule_options")
-    found: Schedule = SCHEDULES.factory(trial.schedule)(**trial.schedule_options)
+    found: Schedule = SCHEDULES.make(
+        trial.schedule, options=trial.schedule_options, key="schedule_options"
+    )
     if not callable(found):
         allowed = f"{SCHEDULES.must}, not {type(found).__name__}"
         raise ConfigError("schedule", trial.schedule, allowed)
