@@ -124,7 +124,7 @@ def test_the_switch_of_a_pipeline_is_no_experiment(folder):
 
 
 def test_a_transformer_on_text_with_three_rules(folder):
-    """The page's experiment, with half its steps."""
+    """The page's experiment, with fewer steps."""
     text = (folder / "text.yaml").read_text(encoding="utf-8")
     (folder / "text.yaml").write_text(text.replace("epochs: 100", "epochs: 50"), encoding="utf-8")
     done = in_folder(folder, "adambias", "run", "text.yaml", "--no-track")

@@ -23,10 +23,11 @@ def without_times(table):
     return table.drop(columns="seconds")
 
 
-@pytest.mark.parametrize(("executor", "time"), [("inline", "2s"), ("ray", "20s")])
+@pytest.mark.parametrize(("executor", "time"), [("inline", "2s"), ("ray", "14s")])
 def test_stopped_until_it_is_done_a_sweep_is_the_undisturbed_one(prepared, quick, executor, time):
-    epochs = 300 if executor == "inline" else 900
-    trials = [quick(epochs=epochs, eval_every=50, seed=seed) for seed in (1, 0)]
+    # Ray starts within that time too, so there its one training must take longer than what is left.
+    epochs, seeds = (300, (1, 0)) if executor == "inline" else (1500, (0,))
+    trials = [quick(epochs=epochs, eval_every=50, seed=seed) for seed in seeds]
     said: list[str] = []
     while len(said) < 40:
         try:
