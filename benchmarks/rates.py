@@ -2,6 +2,7 @@
 
     python benchmarks/rates.py                          # every kind of training the scales ask for
     python benchmarks/rates.py resnet50/batch/relu/fp32/3x32x32 --threads 2
+    python benchmarks/rates.py --scale gpu --scale paper --images 1000    # of some scales
 
 A kind is model/norm/activation/precision/channels x height x width. An epoch is timed without
 evaluation, after a first one, on random images in one block. ``benchmarks/rates.json`` gets the
@@ -31,9 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "benchmarks" / "rates.json"
 
 
-def kinds_of_the_scales() -> Iterator[str]:
-    """Yield the kind of every trial of every scale."""
-    for chosen in scale_names(ROOT / "params.yaml"):
+def kinds_of(scales: tuple[str, ...]) -> Iterator[str]:
+    """Yield the kind of every trial of some scales, or of all."""
+    for chosen in scales or scale_names(ROOT / "params.yaml"):
         scale = load_params(ROOT / "params.yaml", chosen).scale
         shapes = {name: expected_shape(spec) for name, spec in scale.prepare.datasets.items()}
         for grid in scale.grids.values():
@@ -72,17 +73,20 @@ def record(kind: str, rate: float, device: str, where: str) -> None:
 
 @click.command(help=__doc__)
 @click.argument("kinds", nargs=-1)
+@click.option("--scale", "scales", multiple=True, help="Only kinds of this scale.")
 @click.option("--images", default=100, help="Images in the one block of an epoch.")
 @click.option("--epochs", default=3, help="Timed epochs.")
 @click.option("--threads", default=1, help="Threads, as many as a trial of the sweep has CPUs.")
-def main(kinds: tuple[str, ...], images: int, epochs: int, threads: int) -> None:
+def main(
+    kinds: tuple[str, ...], scales: tuple[str, ...], images: int, epochs: int, threads: int
+) -> None:
     """Measure, print and record each kind."""
     torch.set_num_threads(threads)
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "cpu"
     where = torch.cuda.get_device_name() if cuda else f"{machine()}, {threads} used"
     print(describe(device))
-    for kind in dict.fromkeys(kinds or kinds_of_the_scales()):
+    for kind in dict.fromkeys(kinds or kinds_of(scales)):
         rate = seconds_per_image(kind, images, epochs)
         print(f"{kind:45} {1e3 * rate:9.3f} ms per image", flush=True)
         record(kind, rate, device, where)

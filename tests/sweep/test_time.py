@@ -23,7 +23,11 @@ def without_times(table):
     return table.drop(columns="seconds")
 
 
-@pytest.mark.parametrize(("executor", "time"), [("inline", "2s"), ("ray", "14s")])
+# On Ray each stop has to start Ray anew within its time: minutes, and more on a busy machine.
+@pytest.mark.parametrize(
+    ("executor", "time"),
+    [("inline", "2s"), pytest.param("ray", "14s", marks=pytest.mark.soak)],
+)
 def test_stopped_until_it_is_done_a_sweep_is_the_undisturbed_one(prepared, quick, executor, time):
     # Ray starts within that time too, so there its one training must take longer than what is left.
     epochs, seeds = (300, (1, 0)) if executor == "inline" else (1500, (0,))

@@ -14,11 +14,12 @@ from processes import change, tables
 from adambias.config import load_params
 from adambias.core.errors import ConfigError
 from adambias.ledger.job import Job
-from adambias.ledger.ledger import Ledger
+from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.plan import make_plan
 from adambias.sweep import run as sweep
 from adambias.sweep.assignment import Assignment
 from adambias.sweep.worker import ActiveTrial
+from adambias.training.trainer import train
 
 
 @pytest.fixture
@@ -154,3 +155,33 @@ def test_a_log_is_there_from_the_start_and_whole_after_an_interruption(
     active.log.say("the last words")
     active.close()
     assert "the last words" in log.read_text()
+
+
+def test_a_trial_names_every_device_it_was_trained_on(
+    start: Callable[[], ActiveTrial], assignment: Assignment
+) -> None:
+    first = start()
+    assert first.training.devices == ["cpu"]
+    next(first.training)
+    first.training.devices = ["NVIDIA H200"]  # as if that epoch had been trained there
+    first.save()
+
+    second = start()
+    assert second.training.next_epoch == 1
+    second.advance()
+
+    outcome = second.ledger.done(second.job.key)
+    assert outcome is not None
+    assert outcome["device"] == "cpu and cuda"
+    assert outcome["machine"] == f"NVIDIA H200 and {machine()}"
+    assert second.ledger.history(second.job.key).attrs["devices"] == ["NVIDIA H200", "cpu"]
+
+
+def test_a_state_of_before_devices_were_noted_goes_on(start: Callable[[], ActiveTrial]) -> None:
+    first = start()
+    next(first.training)
+    state = first.training.state_dict()
+    del state["devices"]
+    again = train(first.job.trial, first.data, state=state, device="cpu")
+    list(again)
+    assert again.devices == ["cpu"]

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
 from adambias.core.errors import ABSENT, ConfigError
 
 COMMON = "common"
@@ -65,6 +62,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ConfigError
         With one line that names the file and what is wrong with it.
     """
+    # Here, so that a trial can be trained where there is no more than torch.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

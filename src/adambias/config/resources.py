@@ -17,8 +17,11 @@ class Resources(Validated):
     ----------
     cpus_per_trial, gpus_per_trial : float
         A fraction of a GPU packs several trials on one; more than one GPU is a whole number.
+    trials_per_process : int
+        Trials that a process trains side by side, on what one trial asks for: those that differ in
+        seed and hyperparameters alone. Small networks then fill a GPU; a CPU gains nothing.
     max_concurrent : int or None
-        Most trials at a time; None is as many as fit.
+        Most processes with trials at a time; None is as many as fit.
     retries : int
         Times a trial is restarted after its worker, node or store was lost.
     error_budget : int
@@ -37,6 +40,7 @@ class Resources(Validated):
 
     cpus_per_trial: Annotated[float, Positive] = 1.0
     gpus_per_trial: Annotated[float, Range(at_least=0)] = 0.0
+    trials_per_process: Annotated[int, AtLeastOne] = 1
     max_concurrent: Annotated[int | None, AtLeastOne] = None
     retries: Annotated[int, Range(at_least=0)] = 3
     error_budget: Annotated[int, AtLeastOne] = 3

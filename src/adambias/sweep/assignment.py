@@ -5,13 +5,16 @@ Imports neither torch nor Ray, so that the driver starts fast.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from adambias.config import DatasetSpec
+from adambias.config.trial import HYPERPARAMETERS
 from adambias.core.errors import AdambiasError
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -63,6 +66,27 @@ class Assignment:
     def seconds_left(self) -> float:
         """Seconds that may still be trained; infinite without a deadline."""
         return math.inf if self.deadline is None else self.deadline - time.time()
+
+
+SCALARS = {"seed", "h", "epsilon", "clip_norm", *HYPERPARAMETERS}
+"""Fields in which the trials of a bundle may differ: their networks are computed alike."""
+
+
+def bundles(assignments: Iterable[Assignment], size: int) -> list[tuple[Assignment, ...]]:
+    """Group trials of the same network, data and epochs, at most ``size`` in a bundle.
+
+    A bundle comes where its first trial came; with a size of 1 each trial is one.
+    """
+    found: list[list[Assignment]] = []
+    filling: dict[str, list[Assignment]] = {}
+    for assignment in assignments:
+        rest = {k: v for k, v in assignment.job.trial.identity().items() if k not in SCALARS}
+        alike = json.dumps(rest, sort_keys=True)
+        if alike not in filling or len(filling[alike]) == size:
+            filling[alike] = []
+            found.append(filling[alike])
+        filling[alike].append(assignment)
+    return [tuple(bundle) for bundle in found]
 
 
 def reason_of(error: BaseException | str) -> str:

@@ -6,14 +6,17 @@ import contextlib
 
 from adambias.config import Resources
 from adambias.core.errors import StoreError
-from adambias.sweep.assignment import Assignment, reason_of, write_failure
+from adambias.sweep.assignment import Assignment, bundles
 from adambias.sweep.progress import SweepProgress
+
+REPORT_SECONDS = 5.0
+"""Seconds of training between two reports."""
 
 
 def run_inline(
     assignments: list[Assignment], resources: Resources, progress: SweepProgress
 ) -> None:
-    """Run the assignments one after the other in this process.
+    """Run the assignments in this process, one bundle after the other.
 
     A failing trial is written down and the next one tried, until the error budget is spent. A
     trial that is interrupted goes on later from its last checkpoint.
@@ -23,31 +26,24 @@ def run_inline(
     StoreError
         If the ledger cannot be read or written.
     """
-    for assignment in assignments:
+    for bundle in bundles(assignments, resources.trials_per_process):
         if progress.has_failed(resources.error_budget):
             return
-        if assignment.seconds_left <= 0:
-            progress.pause(assignment.job.key)
+        if all(assignment.seconds_left <= 0 for assignment in bundle):
+            progress.pause(bundle[0].job.key)
             return
-        progress.start(assignment.job.key)
-        try:
-            _run_here(assignment, progress)
-        except StoreError:
-            raise  # without a ledger no other trial can succeed either
-        except Exception as error:
-            write_failure(assignment, error)
-            progress.fail(assignment.job.key, f"{type(error).__name__}: {reason_of(error)}")
+        _run_here(bundle, progress)
 
 
-def _run_here(assignment: Assignment, progress: SweepProgress) -> None:
+def _run_here(bundle: tuple[Assignment, ...], progress: SweepProgress) -> None:
     # Imports torch, which a sweep with nothing left to do never needs.
-    from adambias.sweep.worker import ActiveTrial
+    from adambias.sweep.together import Together
 
-    # Closing saves nothing: Ctrl-C may fall into the middle of a step, whose half-made state must
-    # not become a checkpoint.
-    with contextlib.closing(ActiveTrial(assignment)) as trial:
-        while (report := trial.advance(seconds=5.0))["status"] == "running":
-            progress.update(assignment.job.key, report)
-            if report["paused"]:
-                return
-        progress.update(assignment.job.key, report)
+    for assignment in bundle:
+        progress.start(assignment.job.key)
+    # Without a ledger no other trial can succeed either. Closing saves nothing: Ctrl-C may fall
+    # into the middle of a step, whose half-made state must not become a checkpoint.
+    with contextlib.closing(Together(bundle, fatal=(StoreError,))) as trials:
+        while not trials.done:
+            for key, report in trials.advance(REPORT_SECONDS).items():
+                progress.take(key, report)

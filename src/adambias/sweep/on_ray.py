@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ from ray import tune
 
 from adambias.config import Resources
 from adambias.ledger.store import Store
-from adambias.sweep.assignment import Assignment, reason_of, write_failure
+from adambias.sweep.assignment import Assignment, bundles, reason_of, write_failure
 from adambias.sweep.cluster import connection, demand, preflight
 from adambias.sweep.progress import SweepProgress
 
 if TYPE_CHECKING:
-    from adambias.sweep.worker import ActiveTrial
+    from adambias.sweep.together import Together
 
 # Tune would write each result as CSV, JSON and TensorBoard too (ray/tune/utils/callback.py).
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -56,19 +56,22 @@ PAUSE_SECONDS = 5.0
 
 
 class TrainTrial(tune.Trainable):
-    """One assignment as Tune sees it; a worker process trains many, one after the other."""
+    """A bundle of assignments as Tune sees it; a worker process trains many, one after the other.
+
+    What Tune calls a trial is here all that a process trains side by side: in general one trial.
+    """
 
     def setup(
-        self, config: dict[str, Any], assignments: dict[str, Assignment] | None = None
+        self, config: dict[str, Any], bundles: dict[str, tuple[Assignment, ...]] | None = None
     ) -> None:
-        """Take the assignment with the key ``config`` names; nothing is read or written yet."""
-        if assignments is not None:
-            self._assignments = assignments
-        self._assignment = self._assignments[config["key"]]
-        self._active: ActiveTrial | None = None
+        """Take the bundle that ``config`` names; nothing is read or written yet."""
+        if bundles is not None:
+            self._bundles = bundles
+        self._bundle = self._bundles[config["key"]]
+        self._together: Together | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next assignment in the same process."""
+        """Take the next bundle in the same process."""
         # A new process for each trial costs 4 s, this 0.2 s: torch stays imported, the data loaded.
         self.cleanup()
         self.setup(new_config)
@@ -77,39 +80,35 @@ class TrainTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train for some seconds.
 
-        A lost store or GPU raises, and Tune starts the trial again in another process. Any other
-        error would come again, so it is written down and ends the trial.
+        A lost store or GPU raises, and Tune starts the bundle again in another process. Any other
+        error would come again, so it is written down and ends its trial, as a result: Tune would
+        retry an exception, max_failures times.
         """
         # Here, not above: this module is imported by the driver, which needs no torch.
         import torch
 
-        from adambias.sweep.worker import ActiveTrial
+        from adambias.sweep.together import Together
 
-        if self._active is None and self._assignment.seconds_left <= 0:
-            return {"done": True, "status": "unstarted"}
+        fatal = (OSError, torch.AcceleratorError)
         try:
-            if self._active is None:
-                self._active = ActiveTrial(self._assignment)
-            report = self._active.advance(REPORT_SECONDS)
-        except (OSError, torch.AcceleratorError) as error:
+            if self._together is None:
+                self._together = Together(self._bundle, fatal)
+            reports = self._together.advance(REPORT_SECONDS)
+        except fatal as error:
             # The lost ledger is where the failure would be written.
             with contextlib.suppress(OSError):
-                write_failure(self._assignment, error)
+                for assignment in self._bundle:
+                    write_failure(assignment, error)
             # Backoff: without it all retries are spent within the second that a store is away.
             time.sleep(PAUSE_SECONDS)
             raise
-        except Exception as error:
-            write_failure(self._assignment, error)
-            # A result, not an exception: Tune would retry that, max_failures times.
-            reason = f"{type(error).__name__}: {reason_of(error)}"
-            return {"done": True, "status": "failed", "reason": reason}
-        return {**report, "done": report["status"] != "running" or report["paused"]}
+        return {"reports": reports, "done": self._together.done}
 
     def cleanup(self) -> None:
-        """Close the trial; Tune calls it at the end, :meth:`reset_config` before the next one."""
-        if self._active is not None:
-            self._active.close()
-            self._active = None
+        """Close the trials; Tune calls it at the end, :meth:`reset_config` before the next."""
+        if self._together is not None:
+            self._together.close()
+            self._together = None
 
 
 class _StaysHere:
@@ -125,8 +124,11 @@ class _StaysHere:
 class _Reports(_StaysHere, tune.Callback):
     """Brings Tune's events to :class:`SweepProgress`."""
 
-    def __init__(self, progress: SweepProgress) -> None:
+    def __init__(
+        self, progress: SweepProgress, bundles: Mapping[str, tuple[Assignment, ...]]
+    ) -> None:
         self._progress, self._heard = progress, time.monotonic()
+        self._keys = {name: [each.job.key for each in bundle] for name, bundle in bundles.items()}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._heard < WAIT_SECONDS:
@@ -139,32 +141,36 @@ class _Reports(_StaysHere, tune.Callback):
             )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._progress.start(_key(trial))
+        for key in self._of(trial):
+            self._progress.start(key)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._take(trial, result)
+        self._take(result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         # The last result may have been reported already: what comes twice counts once.
-        self._take(trial, trial.last_result)
+        self._take(trial.last_result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._progress.lost(_key(trial), _reason(trial))
+        for key in self._of(trial):
+            self._progress.lost(key, _reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._progress.fail(_key(trial), _reason(trial))
+        for key in self._of(trial):
+            self._progress.fail(key, _reason(trial))
 
-    def _take(self, trial: Any, result: dict[str, Any]) -> None:
+    def _of(self, trial: Any) -> list[str]:
+        """Return the keys of the bundle's trials that have not ended."""
+        left = self._progress.left
+        return [key for key in self._keys[_key(trial)] if key in left]
+
+    def _take(self, result: dict[str, Any]) -> None:
         self._heard = time.monotonic()
-        # A trial that never reported completes with a result of Tune's own, without a status.
-        if result.get("status") == "unstarted":
-            self._progress.pause(_key(trial))
-        elif result.get("status") == "failed":
-            self._progress.fail(_key(trial), result["reason"])
-        elif "status" in result:
-            self._progress.update(_key(trial), result)
+        # One that never reported completes with a result of Tune's own, without reports.
+        for key, report in result.get("reports", {}).items():
+            self._progress.take(key, report)
 
 
 class _Budgets(_StaysHere, tune.Stopper):
@@ -199,13 +205,15 @@ def run_on_ray(
         request = demand(resources)
         preflight(request, assignments[0].store)
         # Put into Ray's object store once, from where every worker takes them.
-        by_key = {each.job.key: each for each in assignments}
-        trainable = tune.with_parameters(TrainTrial, assignments=by_key)
+        named = {
+            each[0].job.key: each for each in bundles(assignments, resources.trials_per_process)
+        }
+        trainable = tune.with_parameters(TrainTrial, bundles=named)
         tuner = tune.Tuner(
             # Trials ask for whole or parts of GPUs by Ray's count alone: nothing keeps them apart.
             tune.with_resources(trainable, {"cpu": request["CPU"], "gpu": request["GPU"]}),
             # Keys only: Tune writes a trial's config into every result and snapshot.
-            param_space={"key": tune.grid_search([each.job.key for each in assignments])},
+            param_space={"key": tune.grid_search(list(named))},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
@@ -216,7 +224,7 @@ def run_on_ray(
                 # A fresh name each time: what an earlier sweep left under it is not for this one.
                 name=f"sweep-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                callbacks=[_Reports(progress)],
+                callbacks=[_Reports(progress, named)],
                 stop=_Budgets(progress, resources.error_budget),
                 # The trial writes its own checkpoints, into the ledger.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -85,6 +85,12 @@ class SweepProgress:
         with self._lock:
             return list(self._running)
 
+    @property
+    def left(self) -> set[str]:
+        """Keys of the trials that are neither finished nor failed."""
+        with self._lock:
+            return set(self._left)
+
     def say(self, line: str) -> None:
         """Show a line, above the table if there is one."""
         if self._live is not None:
@@ -101,8 +107,17 @@ class SweepProgress:
             if key in self._left:
                 self._running.setdefault(key, None)
 
+    def take(self, key: str, report: Mapping[str, Any]) -> None:
+        """Take a trial's report, from :meth:`adambias.sweep.together.Together.advance`."""
+        if report["status"] == "unstarted":
+            self.pause(key)
+        elif report["status"] == "failed":
+            self.fail(key, report["reason"])
+        else:
+            self.update(key, report)
+
     def update(self, key: str, report: Mapping[str, Any]) -> None:
-        """Take a trial's report, from :meth:`adambias.sweep.worker.ActiveTrial.advance`."""
+        """Take how far a trial is, from :meth:`adambias.sweep.worker.ActiveTrial.advance`."""
         with self._lock:
             # A report may come twice (a result and a completion), or from a trial that failed
             # since.

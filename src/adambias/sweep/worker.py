@@ -95,19 +95,39 @@ class ActiveTrial:
         OSError
             If the ledger cannot be written for some seconds; nothing finished is lost.
         """
+        self.open_turn(seconds)
+        while self.goes_on():
+            self.step()
+        return self.close_turn()
+
+    def open_turn(self, seconds: float) -> None:
+        """Begin to train for about ``seconds``."""
         # Two drivers may race for a trial, or a lost node come back: the first to finish has it.
-        if (outcome := self._insist(self._finished_elsewhere)) is not None:
+        self._elsewhere = self._insist(self._finished_elsewhere)
+        # An epoch that would not end in time is not begun.
+        left = self.assignment.seconds_left - self._needed()
+        self._until = time.monotonic() + min(seconds, left)
+
+    def goes_on(self) -> bool:
+        """Tell whether another epoch is to be trained in this turn."""
+        going = self._elsewhere is None and self.training.status == "running"
+        return going and time.monotonic() < self._until
+
+    def step(self) -> None:
+        """Train an epoch, and save it when that is due."""
+        next(self.training)
+        due = time.monotonic() - self._saved >= self.assignment.checkpoint_seconds
+        if due and self.training.status == "running":
+            self._insist(self.save)
+
+    def close_turn(self) -> dict[str, Any]:
+        """Write what is due and return how far the trial is; see :meth:`advance`."""
+        if (outcome := self._elsewhere) is not None:
             # Files that this worker wrote after the other had cleared the folder.
             with contextlib.suppress(OSError):
                 self.ledger.clear(self.job.key, state_kept=bool(outcome.get("state_kept")))
             return self.report() | {"epoch": outcome["epochs"], "status": outcome["status"]}
-        # An epoch that would not end in time is not begun.
-        needed = (self.report()["seconds_per_epoch"] or 0.0) * self.job.trial.record_every
-        end = time.monotonic() + min(seconds, self.assignment.seconds_left - needed)
-        while time.monotonic() < end and next(self.training, None) is not None:
-            if time.monotonic() - self._saved >= self.assignment.checkpoint_seconds:
-                self._insist(self.save)
-        if self.training.status == "running" and self.assignment.seconds_left <= needed:
+        if self.training.status == "running" and self.assignment.seconds_left <= self._needed():
             self._insist(self.save)
             return self.report() | {"paused": True}
         if self.training.status == "running":
@@ -116,6 +136,10 @@ class ActiveTrial:
         elif self._insist(self._finished_elsewhere) is None:
             self._insist(self._finish)
         return self.report()
+
+    def _needed(self) -> float:
+        """Return the seconds that it takes to the next record."""
+        return (self.report()["seconds_per_epoch"] or 0.0) * self.job.trial.record_every
 
     def _insist(self, work: Callable[[], Result]) -> Result:
         """Retry with backoff: failing here would lose all epochs since the last checkpoint."""
@@ -184,7 +208,7 @@ class ActiveTrial:
             self.ledger.save_checkpoint(self.job.key, checkpoint.dumps(state))
         seconds = float(history["seconds"].sum())
         epochs = self.training.next_epoch
-        shape = tuple(self.data.train_inputs.shape)
+        shape, devices = tuple(self.data.train_inputs.shape), self.training.devices
         self.log.say(f"{self.training.status} after {epochs} epochs, {seconds:.1f} s of training")
         self.log.flush()
         outcome = {
@@ -195,8 +219,8 @@ class ActiveTrial:
             "seconds_per_image": seconds / max(epochs, 1) / shape[0],
             "kind": kind_of(self.job.trial, shape),
             "parameters": self.training.parameters,
-            "machine": torch.cuda.get_device_name() if self.device == "cuda" else machine(),
-            "device": self.device,
+            "machine": " and ".join(machine() if d == "cpu" else d for d in devices),
+            "device": " and ".join(sorted({"cpu" if d == "cpu" else "cuda" for d in devices})),
             "git": self.assignment.git,
             "versions": {
                 "adambias": adambias.__version__,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,6 +35,23 @@ def granted_gpu() -> torch.device:
         f"{socket.gethostname()}: a GPU was granted, and torch sees none ({build()}; {driver()}): "
         "install a build that fits the driver, or set gpus_per_trial = 0"
     )
+
+
+def own_stream(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """Return a maker of contexts in which kernels go to one new CUDA stream; elsewhere to none.
+
+    What is given to one stream is computed in turn, beside what is given to others.
+    """
+    if device.type != "cuda":
+        return nullcontext
+    # Without it, as cuBLAS documents, its sums may change where several streams share it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return partial(torch.cuda.stream, torch.cuda.Stream(device))
+
+
+def name_of(device: torch.device) -> str:
+    """Return the name of a GPU; of a processor ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def build() -> str:

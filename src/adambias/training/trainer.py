@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -26,6 +27,7 @@ from adambias.data.dataset import Dataset
 from adambias.law.rules import Shapes, UpdateRule, make_rule
 from adambias.training import allocator
 from adambias.training.checkpoint import require_same_trial
+from adambias.training.devices import name_of, own_stream
 from adambias.training.measures import Snapshot
 from adambias.training.memory import take_step
 from adambias.training.objective import Objective
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 
 Status: TypeAlias = Literal["running", "finished", "diverged"]
+Pending: TypeAlias = tuple[Sequence[Measure], Sequence[Measure], Tensor | None]
+"""Measures, those of them that are due, and their columns on the device."""
 
 DIVERGENCE_FACTOR = 10.0
 """A loss above this multiple of the loss at the start counts towards divergence."""
@@ -45,8 +49,21 @@ DIVERGENCE_EPOCHS = 50
 """Epochs in a row with such a loss after which a trial has diverged."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    """An epoch whose gradient and standard columns are being computed, on the device."""
+
+    since: float
+    probe: Tensor | None
+    snapshot: Snapshot
+    standard: Pending
+
+
 class Training(Iterator[EpochRecord]):
     """A training under way; iterate it for its epoch records. Made by :func:`train`.
+
+    Several in one process take turns, so that a GPU computes for all of them at once: each has a
+    CUDA stream of its own, :meth:`start` of each, then the record of each.
 
     Attributes
     ----------
@@ -59,6 +76,10 @@ class Training(Iterator[EpochRecord]):
     correction : dict of float
         The latest measurement of the memory correction; see
         :func:`adambias.training.correction.measure`. Empty before the first.
+    devices : list of str
+        Where its epochs were computed, in turn: names of GPUs, or ``cpu``.
+    side_by_side : int
+        Trainings that take turns; ``seconds`` of a record are this training's share.
     """
 
     def __init__(
@@ -73,22 +94,28 @@ class Training(Iterator[EpochRecord]):
             raise ConfigError("dataset", trial.dataset, f"the data given is {data.name!r}")
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.trial = trial
+        self.side_by_side = 1
         self.status: Status = "running"
         self.records: list[EpochRecord] = []
         self.correction: dict[str, float] = {}
+        self.devices = [name_of(torch.device(chosen))]
         self._further = tuple(further(trial))
         self._digest = data.digest
-        self._objective = Objective(trial, data, torch.device(chosen))
+        self._own_stream = own_stream(torch.device(chosen))
+        with self._own_stream():
+            self._objective = Objective(trial, data, torch.device(chosen))
         rule = rule_of(trial, self._objective.flat.shapes)
         self._optimizer = RuleOptimizer([self._objective.theta], rule, trial.h)
         self._schedule = schedule_of(trial)
         self._next = 0
+        self._started: _Started | None = None
         self._generator = torch.Generator().manual_seed(trial.seed)
         self._kept: dict[str, Tensor] = {}
         self._high_epochs = 0
         self._probed = trial.blocks == "shuffled"
         if state is not None:
-            self._restore(state)
+            with self._own_stream():
+                self._restore(state)
 
     @property
     def next_epoch(self) -> int:
@@ -100,21 +127,26 @@ class Training(Iterator[EpochRecord]):
         """Number of parameters of the network."""
         return self._objective.parameters
 
+    def start(self) -> None:
+        """Let the device begin with the next record, and do not wait for it."""
+        if self._started is None and self.status == "running":
+            with self._computing():
+                self._started = self._start()
+
     def __next__(self) -> EpochRecord:
         if self.status != "running":
             raise StopIteration
-        started = time.perf_counter()
-        with self._objective.precision.arithmetic(), _memory_explained(self._objective):
-            first = self._probe()
-            snapshot = self._snapshot()
-            measured = self._measured(STANDARD, snapshot)
-            self._refuse_difference(first)
+        with self._computing():
+            started, self._started = self._started or self._start(), None
+            snapshot = started.snapshot
+            measured = self._read(started.standard)
+            self._refuse_difference(started.probe)
             if self._still_finite(measured):
-                measured |= self._measured(self._further, snapshot)
+                measured |= self._read(self._measure(self._further, snapshot))
                 self._advance()
             else:
                 self._next += 1
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started.since) / self.side_by_side
         record = EpochRecord(epoch=snapshot.epoch, seconds=seconds, values=measured)
         self.records.append(record)
         if self.status == "running" and self.next_epoch == self.trial.epochs:
@@ -133,14 +165,25 @@ class Training(Iterator[EpochRecord]):
         columns = columns_of(self.trial)
         rows = [[getattr(record, name) for name in columns] for record in self.records]
         types = {name: "int64" if name == "epoch" else "float64" for name in columns}
-        return pd.DataFrame(rows, columns=list(columns)).astype(types)
+        table = pd.DataFrame(rows, columns=list(columns)).astype(types)
+        table.attrs["devices"] = self.devices  # a Parquet file keeps them in its metadata
+        return table
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights at the next epoch, by name, on the CPU."""
-        return self._objective.flat.split(self._objective.theta)
+        with self._own_stream():
+            return self._objective.flat.split(self._objective.theta)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on: tensors and plain values, on the CPU."""
+        """Return everything needed to go on: tensors and plain values, on the CPU.
+
+        Not between :meth:`start` and the record: BatchNorm's running averages are in between then.
+        """
+        assert self._started is None
+        with self._own_stream():
+            return self._state()
+
+    def _state(self) -> dict[str, Any]:
         flat = self._objective.flat
         optimizer = self._optimizer.state.get(self._objective.theta, {})
         moments = {k: flat.split(v) for k, v in optimizer.items() if k != "step"}
@@ -161,6 +204,7 @@ class Training(Iterator[EpochRecord]):
             "kept": {name: value.to("cpu", copy=True) for name, value in self._kept.items()},
             "high_epochs": self._high_epochs,
             "columns": list(columns),
+            "devices": self.devices,
             "history": torch.tensor(rows, dtype=torch.float64).view(len(rows), len(columns)),
         }
 
@@ -185,6 +229,12 @@ class Training(Iterator[EpochRecord]):
         # Checkpoints of before have none: their measures keep nothing.
         self._kept = {name: value.to(theta.device) for name, value in state.get("kept", {}).items()}
         self._high_epochs = state["high_epochs"]
+        # A device that only reads the end of a training has computed none of it.
+        before, here = (
+            state.get("devices", []),
+            self.devices if state["status"] == "running" else [],
+        )
+        self.devices = list(dict.fromkeys([*before, *here])) or self.devices
         self.records = self._records(state)
         # Checkpoints of before have a record for every epoch.
         self._next = int(state.get("next_epoch", len(self.records)))
@@ -206,6 +256,23 @@ class Training(Iterator[EpochRecord]):
         if len(self.records) == epochs and (epochs - 1) % self.trial.eval_every:
             self.records[-1] = self.records[-1].without(TEST.columns)
 
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute in the trial's arithmetic, on the training's own stream."""
+        with (
+            self._own_stream(),
+            self._objective.precision.arithmetic(),
+            _memory_explained(self._objective),
+        ):
+            yield
+
+    def _start(self) -> _Started:
+        """Give the device all that the standard columns need."""
+        since, probe = time.perf_counter(), self._probe()
+        snapshot = self._snapshot()
+        standard = self._measure(STANDARD, snapshot)
+        return _Started(since=since, probe=probe, snapshot=snapshot, standard=standard)
+
     def _probe(self) -> Tensor | None:
         """Return a gradient for comparison with the next one, once, if they should be equal."""
         if self._probed:
@@ -213,7 +280,9 @@ class Training(Iterator[EpochRecord]):
         self._probed = True
         with self._objective.buffers_kept():
             self._objective.gradient()
-        return self._objective.flat.grad.clone()
+        first = self._objective.flat.grad.clone()
+        self._objective.record()
+        return first
 
     def _refuse_difference(self, first: Tensor | None) -> None:
         """Refuse to train unless the loss is a function of theta: two gradients are equal."""
@@ -247,17 +316,22 @@ class Training(Iterator[EpochRecord]):
             kept=self._kept,
         )
 
-    def _measured(self, measures: Sequence[Measure], snapshot: Snapshot) -> dict[str, float | None]:
-        """Return the columns of some measures, after one wait for the device for all of them."""
-        values: dict[str, float | None] = {c: None for m in measures for c in m.columns}
+    def _measure(self, measures: Sequence[Measure], snapshot: Snapshot) -> Pending:
+        """Give the device the columns of some measures to compute; None are not due."""
         due = [m for m in measures if m.when(self.trial, snapshot.epoch)]
-        if due:
+        found = torch.cat([measure.at(snapshot) for measure in due]) if due else None
+        self.correction = snapshot.details.get(CORRECTION.columns[0], self.correction)
+        return measures, due, found
+
+    def _read(self, pending: Pending) -> dict[str, float | None]:
+        """Return columns that are being computed, after one wait for the device for all of them."""
+        measures, due, found = pending
+        values: dict[str, float | None] = {c: None for m in measures for c in m.columns}
+        if found is not None:
             names = [column for measure in due for column in measure.columns]
-            found = torch.cat([measure.at(snapshot) for measure in due])
             values |= zip(names, found.tolist(), strict=True)
         if self._objective.accuracy is None:
             values |= {name: None for name in ACCURACIES if name in values}
-        self.correction = snapshot.details.get(CORRECTION.columns[0], self.correction)
         if measures is not STANDARD:  # what cannot be told, as a cosine with nothing, is absent
             values = {n: None if v is None or math.isnan(v) else v for n, v in values.items()}
         return values

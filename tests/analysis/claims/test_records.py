@@ -107,7 +107,8 @@ def test_where_keeps_the_rows_that_it_is_true_of(where, rows):
 
 def test_a_claim_on_trainings_of_two_kinds_of_devices_says_so():
     trials, curves = at_the_edge.tables(lambda seed, beta1: {})
-    for devices, said in ((["cpu"], ""), (["cpu", "cuda"], "; trained on cpu and cuda")):
+    two = "; trained on cpu and cuda"
+    for devices, said in ((["cpu"], ""), (["cpu", "cuda"], two), (["cpu", "cpu and cuda"], two)):
         mixed = trials.assign(device=[devices[i % len(devices)] for i in range(len(trials))])
         findings = Findings(trials=mixed, curves=curves, settings=Analyse())
         claims = {claim.key: claim.reason for claim in judge(findings)}

@@ -48,7 +48,8 @@ class Findings:
         if "device" not in self.trials:
             return []
         rows = self.trials[self.trials["grid"].isin(claim.grids)]
-        return sorted(rows["device"].dropna().unique())
+        # A trial that went from one to the other names both.
+        return sorted({kind for each in rows["device"].dropna() for kind in each.split(" and ")})
 
     def usable(self, claim: ClaimSpec) -> pd.DataFrame:
         """Return the paper's optimizer's oscillation trials that a claim is about.
