@@ -10,8 +10,8 @@ TRAINING = """
 import importlib.abc, sys
 import torch, torchvision
 
-BROUGHT = {"adambias", *"torch torchvision torchgen functorch triton numpy PIL sympy mpmath".split(),
-           *"networkx jinja2 markupsafe filelock fsspec typing_extensions".split()}
+BROUGHT = {"adambias", *"torch torchvision torchgen functorch triton numpy PIL sympy".split(),
+           *"mpmath networkx jinja2 markupsafe filelock fsspec typing_extensions".split()}
 asked = set()
 
 

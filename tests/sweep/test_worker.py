@@ -185,3 +185,15 @@ def test_a_state_of_before_devices_were_noted_goes_on(start: Callable[[], Active
     again = train(first.job.trial, first.data, state=state, device="cpu")
     list(again)
     assert again.devices == ["cpu"]
+
+
+def test_who_only_reads_the_end_of_a_training_computed_none_of_it(
+    start: Callable[[], ActiveTrial],
+) -> None:
+    first = start()
+    list(first.training)
+    state = first.training.state_dict() | {"devices": ["NVIDIA H200"]}
+    trial, data = first.job.trial, first.data
+    assert train(trial, data, state=state, device="cpu").devices == ["NVIDIA H200"]
+    longer = trial.replace(epochs=trial.epochs + 1)
+    assert train(longer, data, state=state, device="cpu").devices == ["NVIDIA H200", "cpu"]

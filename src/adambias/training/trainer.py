@@ -229,17 +229,17 @@ class Training(Iterator[EpochRecord]):
         # Checkpoints of before have none: their measures keep nothing.
         self._kept = {name: value.to(theta.device) for name, value in state.get("kept", {}).items()}
         self._high_epochs = state["high_epochs"]
-        # A device that only reads the end of a training has computed none of it.
-        before, here = (
-            state.get("devices", []),
-            self.devices if state["status"] == "running" else [],
-        )
-        self.devices = list(dict.fromkeys([*before, *here])) or self.devices
         self.records = self._records(state)
         # Checkpoints of before have a record for every epoch.
         self._next = int(state.get("next_epoch", len(self.records)))
         self.status = state["status"]
         self._extend(int(state["trial"]["epochs"]))
+        before = state.get("devices", [])
+        # A device that only reads the end of a training has computed none of it.
+        if self.status == "running" or not before:
+            self.devices = list(dict.fromkeys([*before, *self.devices]))
+        else:
+            self.devices = before
 
     def _records(self, state: Mapping[str, Any]) -> list[EpochRecord]:
         """Return the records that a state holds."""
