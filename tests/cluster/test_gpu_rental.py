@@ -52,7 +52,9 @@ def rental(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_rental_ends_with_an_archive_from_which_the_next_goes_on(rented: Path) -> None:
+def test_a_rental_ends_with_an_archive_from_which_the_next_goes_on(
+    rented: Path, smoke_project: Path
+) -> None:
     first = rental(rented, "--tiny", "--minutes", "6", "--out", "first")
     assert first.returncode == 0, first.stdout + first.stderr
     for name in STEPS:
@@ -72,7 +74,7 @@ def test_a_rental_ends_with_an_archive_from_which_the_next_goes_on(rented: Path)
         assert (f"== {name}: done before" in again.stdout) == (name != "prepare"), again.stdout
 
     # At home its folders are trials that are done.
-    params = load_params(rented / "params.yaml", "smoke")
+    params = load_params(smoke_project / "params.yaml", "smoke")
     ledger = Ledger.open(rented / "home" / "gpu" / "ledger")
     plan = make_plan(params, list(params.scale.grids), ledger)
     assert not plan.pending
