@@ -78,6 +78,9 @@ def serve(root: Path, port: int = PORT) -> None:
             f"{file}: nothing is recorded yet; make reproduce fills it, adambias sync rebuilds it"
         )
     print(f"starting the MLflow server over {location.shown(uri)} …", flush=True)
+    from adambias.tracking.mlflow import schema
+
+    schema.refuse_unusable(uri)  # the server would migrate it
     with _until_signal(), running(uri, port) as server:
         _introduce(port)
         server.wait()

@@ -38,7 +38,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from adambias.core.errors import TrackingError
 from adambias.core.files import replacing
-from adambias.tracking.mlflow import location
+from adambias.tracking.mlflow import location, schema
 
 T = TypeVar("T")
 BATCH = 1000
@@ -299,7 +299,8 @@ def translated(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        raise TrackingError(f"{location.shown(uri)}: {_reason(error)}") from error
+        damaged = schema.damage(uri, error)
+        raise TrackingError(damaged or f"{location.shown(uri)}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -309,14 +310,16 @@ def _reason(error: Exception) -> str:
 
 
 def _open_database(uri: str) -> Any:
-    """Open a database as ``mlflow server`` does, and make its tables once if there are none."""
+    """Open a database as ``mlflow server`` does; make its tables once, and never migrate it."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     file = location.sqlite_file(uri)
     if file is not None:
         make_sqlite(file)
+        schema.refuse_unusable(uri)
         return SqlAlchemyStore(uri, PROXIED_ROOT)
     with _one_at_a_time(uri):
+        schema.refuse_unusable(uri)
         return SqlAlchemyStore(uri, PROXIED_ROOT)
 
 
