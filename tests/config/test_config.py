@@ -101,7 +101,7 @@ BAD = {
     ),
     "dataset whose name is a path": (
         changed("    digits:", "    ../digits:"),
-        "prepare.datasets = '../digits': a name must be letters, digits, _ and -",
+        "prepare.datasets = '../digits': a name must be letters, digits, _, . and -",
         "",
     ),
     "empty grid": (

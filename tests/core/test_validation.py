@@ -185,6 +185,8 @@ def refusal(**given: Any) -> str:
 @example("-rf")
 @example("h.trials")
 @example("x" * 101)
+@example("a.b")
+@example("2d")
 def test_a_name_that_is_taken_is_taken_everywhere_as_it_is(name):
     line = refusal(named={name: {}})
     if line:
@@ -203,7 +205,7 @@ def test_names_that_only_capitals_tell_apart_are_refused():
     assert refusal(named={"beta2": {}, "Beta2": {}}) == line
 
 
-@pytest.mark.parametrize("name", [None, True])
+@pytest.mark.parametrize("name", [None, True, 7, 1e5])
 def test_a_name_that_yaml_reads_as_something_else_is_refused(name):
     assert refusal(table={name: {}}) == (
         f"table = {name}: must be a word where it names an entry: write it in quotes"

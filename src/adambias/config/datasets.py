@@ -56,4 +56,4 @@ class DatasetSpec(Validated):
 class Prepare(Validated):
     """Datasets to prepare, by name."""
 
-    datasets: Annotated[dict[str, DatasetSpec], NotEmpty, Names()]
+    datasets: Annotated[dict[str, DatasetSpec], NotEmpty, Names(dots=True)]

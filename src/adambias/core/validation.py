@@ -101,21 +101,27 @@ class Entries:
         return f"at least {self.at_least} {'entry' if self.at_least == 1 else 'entries'}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Names:
     """The names of a section's entries, which become files, stages, experiments and arguments.
 
     They are words that a shell, DVC, a URL, a file system and MLflow's search take as they are.
+
+    Parameters
+    ----------
+    dots : bool
+        Whether dots are taken, at which DVC splits the keys of parameters.
     """
+
+    dots: bool = False
 
     def refuse(self, names: Collection[str], key: str) -> None:
         """Raise :class:`ConfigError` for a name that one of them would split or quote."""
+        signs, words = ("_.-", "_, . and -") if self.dots else ("_-", "_ and -")
         known: dict[str, str] = {}
         for name in names:
-            if not is_name(name.replace("-", "_")) or name.startswith("-") or len(name) > LONGEST:
-                allowed = (
-                    f"a name must be letters, digits, _ and -, {LONGEST} at most, a letter first"
-                )
+            if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9{signs}]*", name) or len(name) > LONGEST:
+                allowed = f"a name must be letters, digits, {words}, {LONGEST} at most"
                 raise ConfigError(key, name, allowed)
             twin = known.setdefault(name.lower(), name)
             if twin != name:
@@ -305,11 +311,10 @@ def _convert_mapping(arguments: tuple[Any, ...], value: Any, key: str) -> dict[s
         raise ConfigError(key, value, "must be a section with keys and values")
     inner = arguments[1] if arguments else Any
     for name in value:
-        # YAML reads yes and null without quotes as what they mean.
-        if name is None or isinstance(name, bool):
-            raise ConfigError(
-                key, name, "must be a word where it names an entry: write it in quotes"
-            )
+        # YAML reads null, true and 007 without quotes as what they mean.
+        if not isinstance(name, str):
+            allowed = "must be a word where it names an entry: write it in quotes"
+            raise ConfigError(key, name, allowed)
     return {str(k): convert(inner, v, f"{key}.{k}") for k, v in value.items()}
 
 
