@@ -163,7 +163,8 @@ def _rebuild(uri: str) -> str:
 def _upgrade(uri: str) -> str:
     file = location.sqlite_file(uri)
     if file is None:
-        return 'back it up, then mlflow db upgrade "$MLFLOW_TRACKING_URI"'
+        # With the driver's name, which MLflow does not look for; without the password.
+        return f"back it up, then mlflow db upgrade {shlex.quote(location.shown(uri))}"
     copied = f"cp {shlex.quote(str(file))} {_aside(file)}"
     return f"{copied} && mlflow db upgrade {shlex.quote(uri)}"
 
