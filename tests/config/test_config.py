@@ -89,6 +89,21 @@ BAD = {
         "grids = []: must have at least 1 entry",
         "",
     ),
+    "grid called as the analysis": (
+        changed("  regimes:", "  Analysis:"),
+        "grids = 'Analysis': is what the experiment of the analysis is called in MLflow",
+        "",
+    ),
+    "grid whose name a shell splits": (
+        changed("  regimes:", "  all regimes:"),
+        "grids = 'all regimes': a name must be letters, digits, _ and -",
+        "",
+    ),
+    "dataset whose name is a path": (
+        changed("    digits:", "    ../digits:"),
+        "prepare.datasets = '../digits': a name must be letters, digits, _, . and -",
+        "",
+    ),
     "empty grid": (
         changed(REGIMES, "axes: {}"),
         "grids.regimes.axes = {}: the grid is empty, give axes or trials",
@@ -232,6 +247,13 @@ def test_a_bad_switch_is_refused(switch, message, tmp_path):
     path.write_text(switch)
 
     with pytest.raises(ConfigError, match=re.escape(message)):
+        load_params(path)
+
+
+def test_a_file_that_mlflow_could_not_search_for_is_refused(tmp_path):
+    path = make_project(tmp_path / "project")
+    path = path.rename(path.with_name('my "best".yaml'))
+    with pytest.raises(ConfigError, match=r"a file's name must be printable and hold no quotation"):
         load_params(path)
 
 

@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import urllib.parse
 from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import example, given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from adambias.core.errors import ConfigError
+from adambias.core.options import Options
 from adambias.core.validation import (
     Decay,
     Entries,
+    Names,
     NotEmpty,
     OneOf,
     Pair,
@@ -40,6 +50,9 @@ class Outer(Validated):
     pair: Annotated[tuple[float, ...], Pair] = (0.0, 1.0)
     steps: Annotated[tuple[int, ...], Entries(at_least=2)] = (1, 2)
     anything: Any = None
+    weight: float = 1.0
+    named: Annotated[dict[str, Inner], Names()] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,3 +163,85 @@ def test_a_decay_is_accepted_exactly_from_0_up_to_1(value):
 def test_an_integer_is_taken_where_a_number_is_asked_for(value):
     assert Demanding(needed=value).needed == float(value)
     assert isinstance(Demanding(needed=value).needed, float)
+
+
+def refusal(**given: Any) -> str:
+    """Build, and return the one line if that is refused, else nothing."""
+    try:
+        build(Outer, given)
+    except ConfigError as error:
+        line = str(error)
+        assert len(line.splitlines()) == 1
+        return line
+    return ""
+
+
+@given(st.text())
+@example("a b")
+@example("$(touch x)")
+@example("it's")
+@example("a/b")
+@example("..")
+@example("-rf")
+@example("h.trials")
+@example("x" * 101)
+@example("a.b")
+@example("2d")
+def test_a_name_that_is_taken_is_taken_everywhere_as_it_is(name):
+    line = refusal(named={name: {}})
+    if line:
+        assert line.startswith("named = ")
+        assert "a name must be letters, digits, _ and -" in line
+        return
+    assert shlex.split(f"dvc repro sweep@{name}") == ["dvc", "repro", f"sweep@{name}"]
+    assert urllib.parse.quote(name, safe="") == name
+    assert Path(name).name == name
+    assert YAML(typ="safe").load(f"{{{name}x: 1}}") == {f"{name}x": 1}
+    assert len(f"{name}.parquet".encode()) < 255
+
+
+def test_names_that_only_capitals_tell_apart_are_refused():
+    line = "named = 'Beta2': differs from beta2 in capitals only, which not every file system sees"
+    assert refusal(named={"beta2": {}, "Beta2": {}}) == line
+
+
+@pytest.mark.parametrize("name", [None, True, 7, 1e5])
+def test_a_name_that_yaml_reads_as_something_else_is_refused(name):
+    assert refusal(table={name: {}}) == (
+        f"table = {name}: must be a word where it names an entry: write it in quotes"
+    )
+
+
+@given(st.integers() | st.integers(2**60, 2**70) | st.integers(-(2**70), -(2**60)))
+@example(2**63)
+@example(10**400)
+def test_an_integer_that_is_taken_fits_tables_and_generators(value):
+    taken = not refusal(count=value, options={"width": value})
+    assert taken == (1 <= value < 2**63)
+    if taken:
+        assert np.array([value], dtype=np.int64)[0] == value
+        assert torch.Generator().manual_seed(value).initial_seed() == value
+    in_options = not refusal(options={"width": value})
+    assert in_options == (-(2**63) <= value < 2**63)
+
+
+@given(st.fractions() | st.integers() | st.floats())
+@example(10**400)
+@example(Fraction(10**400, 3))
+@example(-(10**400))
+def test_a_number_that_is_taken_is_a_finite_float_and_json(value):
+    line = refusal(weight=value)
+    assert line in ("", f"weight = {value!r}: must be a finite number")
+    if not line:
+        stored = build(Outer, {"weight": value}).weight
+        assert json.loads(json.dumps(stored, allow_nan=False)) == stored
+
+
+@given(st.text(st.characters()))
+@example("\ud800")
+@example("a\0b")
+def test_a_text_that_is_taken_can_be_written_and_be_a_path(text):
+    if refusal(options={"text": text}):
+        assert "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+        return
+    assert b"\0" not in os.fsencode(text)

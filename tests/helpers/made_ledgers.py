@@ -21,6 +21,7 @@ import pytest
 from adambias.config import Grid
 from adambias.ledger import Ledger
 from adambias.ledger.job import Job
+from adambias.tracking.mlflow.content import curve_name
 from adambias.tracking.mlflow.tracker import MlflowTracker
 from adambias.tracking.mlflow.views import View
 
@@ -153,7 +154,7 @@ def view_of(uri: str, experiment: str) -> dict[str, Shown]:
         points = Counter(
             (name, metric.step, metric.value)
             for name in MEASURED
-            for metric in client.get_metric_history(run.info.run_id, name)
+            for metric in client.get_metric_history(run.info.run_id, curve_name(name))
         )
         view[key] = Shown(run, points)
     return view

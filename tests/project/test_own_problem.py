@@ -81,9 +81,9 @@ def test_mlflow_has_the_measure_among_the_curves(table, folder):
     names = {e.name: e.experiment_id for e in client.search_experiments()}
     (width,) = (identity for name, identity in names.items() if name.endswith("width"))
     runs = client.search_runs([width], "attributes.status = 'FINISHED'")
-    trained = [run for run in runs if "distance_to_init" in run.data.metrics]
+    trained = [run for run in runs if "training/distance_to_init" in run.data.metrics]
     assert len(trained) == 9
-    history = client.get_metric_history(trained[0].info.run_id, "distance_to_init")
+    history = client.get_metric_history(trained[0].info.run_id, "training/distance_to_init")
     assert [point.step for point in history][:3] == [0, 5, 10]
     assert {run.data.params["model_options.width"] for run in trained} == {"4", "16", "64"}
 

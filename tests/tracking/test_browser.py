@@ -30,11 +30,15 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LOGARITHMIC = "document.querySelector('.js-plotly-plot')?.layout?.yaxis?.type === 'log'"
+"""Whether the first chart is drawn over powers of ten."""
 NAMES = """() => [...document.querySelectorAll('a')]
     .filter(a => a.innerText.includes('seed'))
     .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
     .map(a => a.innerText)"""
 """The trials' names from top to bottom: the table moves rows without changing their order."""
+SECTION = "experiment-view-compare-runs-section-header"
+"""The heading of a section of charts, with their number."""
 DRAWN = """values => [...document.querySelectorAll('.js-plotly-plot')].some(plot =>
     plot.querySelector('.scatterlayer path.js-line')
     && JSON.stringify(plot.data?.[0]?.y) === JSON.stringify(values))"""
@@ -118,6 +122,13 @@ def picture(page, name: str) -> None:
         page.screenshot(path=f"{folder}/{name}.png")
 
 
+def sections(page) -> list[str]:
+    """Return the names of the sections of charts from top to bottom."""
+    page.get_by_test_id(SECTION).filter(has_text="Model metrics").wait_for()
+    found = page.get_by_test_id(SECTION).all_inner_texts()
+    return [text.partition("(")[0].strip() for text in found]
+
+
 @pytest.mark.browser
 def test_a_person_browses_a_sweep_and_its_trials(ui, page, trials):
     page.goto(f"{ui.address}/#/experiments")
@@ -148,9 +159,9 @@ def test_a_person_browses_a_sweep_and_its_trials(ui, page, trials):
     page.get_by_text("Parent run").first.wait_for()
     picture(page, "trial")
     page.get_by_role("tab", name="Model metrics").click()
-    page.get_by_text("best_test_accuracy").first.wait_for()
+    assert sections(page) == ["norm", "training", "Model metrics"]
     picture(page, "curves")
-    page.get_by_placeholder("Search metric charts").fill("^perturbed_one_norm$")
+    page.get_by_placeholder("Search metric charts").fill("/perturbed_one_norm$")
     (shown,) = (trial for trial in trials if trial.run.info.run_name == falling[0])
     recorded = {step: value for name, step, value in shown.points if name == "perturbed_one_norm"}
     page.wait_for_function(DRAWN, arg=[recorded[epoch] for epoch in range(8)])
@@ -171,9 +182,10 @@ def test_a_person_sees_figure_4_in_the_analysis(browsed, ui, page):
         page.get_by_role("link", name="Sweep beta2 (smoke)").click()
     sweep = opened.value
     sweep.get_by_role("heading", name="Sweep beta2 (smoke)").wait_for(timeout=1000 * SECONDS)
-    sweep.get_by_text("Show more").click()
     sweep.get_by_text("dvc repro sweep@beta2").wait_for()
     picture(sweep, "sweep")
+    assert "workflowType=machine_learning" in sweep.url
+    assert not sweep.get_by_text("Evaluation runs").is_visible(), "a page of language models"
 
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("figures", exact=True).click()
@@ -196,3 +208,19 @@ def test_the_printed_address_opens_the_table_with_its_columns(ui, page):
         page.get_by_role("columnheader", name=column).first.wait_for()
     picture(page, "columns")
     assert not page.get_by_text("is invalid").is_visible()
+    page.goto(f"{line.split()[-1]}&compareRunsMode=CHART")
+    assert sections(page) == ["norm", "training", "Model metrics"]
+    page.wait_for_function(LOGARITHMIC)
+    picture(page, "charts")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Sweep beta2 (smoke)").click()
+    sweep = opened.value
+    sweep.set_default_timeout(1000 * SECONDS)
+    with sweep.context.expect_page() as opened:
+        sweep.get_by_role("link", name="figure", exact=True).click()
+    figure = opened.value
+    figure.wait_for_function(
+        "[...document.images].some(i => i.naturalWidth > 300)",
+        timeout=1000 * SECONDS,
+    )
+    picture(figure, "linked_figure")

@@ -30,7 +30,7 @@ def test_a_curve_only_grows_and_ends_with_the_last_epoch():
     whole = content.curve_points(history_of(job), job.trial, finished=True)
     half = content.curve_points(history_of(job, 600), job.trial, finished=False)
     assert set(half) < set(whole)
-    steps = sorted({p.step for p in whole if p.key == "train_loss"})
+    steps = sorted({p.step for p in whole if p.key == "training/train_loss"})
     assert steps[-1] == 1233
     assert len(steps) <= content.MAX_POINTS + 1
     assert set(np.diff(steps[:-1])) == {4}
@@ -41,10 +41,10 @@ def test_points_are_the_history_with_its_times():
     history = history_of(job)
     points = content.curve_points(history, job.trial, finished=True)
     for point in points:
-        assert point.value == history[point.key][point.step]
+        assert point.value == history[point.key.split("/")[1]][point.step]
         assert point.elapsed == pytest.approx(50 * (point.step + 1), abs=1)
-    assert {p.key for p in points} == set(MEASURED)
-    assert {p.step for p in points if p.key == "test_loss"} == {0, 10, 20, 29}
+    assert {p.key for p in points} == set(map(content.curve_name, MEASURED))
+    assert {p.step for p in points if p.key == "training/test_loss"} == {0, 10, 20, 29}
 
 
 def test_non_finite_values_are_said_and_not_drawn():
@@ -56,7 +56,7 @@ def test_non_finite_values_are_said_and_not_drawn():
     history.loc[16, "test_loss"] = math.inf
     points = content.curve_points(history, job.trial, finished=True)
     assert all(math.isfinite(p.value) for p in points)
-    assert max(p.step for p in points if p.key == "train_loss") == 14
+    assert max(p.step for p in points if p.key == "training/train_loss") == 14
     said = content.non_finite(history, job.trial)
     assert said == (
         "train_loss from epoch 15, test_loss from epoch 16, test_accuracy from epoch 10, "
@@ -111,13 +111,36 @@ def test_group_key_forgets_the_seed_and_nothing_else():
 
 def test_description_says_what_for_and_how_to_reproduce():
     grid = grid_of()
-    text = content.sweep_description("laptop", "beta2", grid, jobs_of(grid))
-    assert text.startswith("Norm against beta2 (figure 4).")
+    text = content.sweep_description("laptop", "beta2", grid, jobs_of(grid), "#/runs/{}")
+    assert text.startswith(
+        "Norm against beta2 (figure 4). After the analysis: [figure](#/runs/figures/fig4.png), "
+        "[table](#/runs/tables/trials.csv).\n"
+    )
     assert "| beta2 | 0.9, 0.99 |" in text
     assert "| model | resnet8 |" in text
     assert "**4 trials**" in text
     assert "dvc repro sweep@beta2" in text
-    assert "figures/fig4.png" in text
+    assert text.index("dvc repro sweep@beta2") < text.index("| field"), "the rest is folded away"
+
+
+def test_in_mlflows_order_the_norm_is_first_and_summaries_are_last():
+    """It draws sections by what stands before the slash, in order, and those without it last."""
+    names = [*map(content.curve_name, MEASURED), *content.SUMMARIES]
+    drawn = sorted(names, key=lambda name: ("/" not in name, name))
+    assert drawn[0] == "norm/perturbed_one_norm"
+    assert drawn[-len(content.SUMMARIES) :] == sorted(content.SUMMARIES)
+
+
+def test_the_charts_begin_with_the_norm_over_powers_of_ten():
+    text = content.shared_view(grid_of(title="t" * 200))
+    assert len(text) < 5000
+    view = json.loads(text)
+    first, *others = view["compareRunCharts"]
+    assert (first["metricKey"], first["scaleType"]) == ("norm/perturbed_one_norm", "log")
+    scales = {chart["metricKey"]: chart["scaleType"] for chart in others}
+    assert scales["training/train_loss"] == "log"
+    assert scales["training/test_accuracy"] == "linear"
+    assert [s["name"] for s in view["compareRunSections"]] == ["norm", "training", "Model metrics"]
 
 
 def test_parameters_fit_mlflow():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from made_ledgers import (
 )
 from processes import SECONDS
 
+from adambias.core.errors import TrackingError
 from adambias.tracking.mlflow import location
 
 pytestmark = pytest.mark.postgres
@@ -84,3 +87,41 @@ def test_two_sweeps_write_at_once_and_sync_finds_nothing_to_do(postgres, project
     assert (again.runs, again.created, again.updated, again.points) == (12, 0, 0, 0)
     assert not (project / "mlflow.db").exists()
     assert (project / "mlartifacts").is_dir()
+
+
+def test_a_groups_older_database_is_migrated_by_the_group_alone(postgres, project):
+    import psycopg2
+
+    (project / "mlflow.db").unlink()
+    with contextlib.closing(psycopg2.connect(postgres)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE older")
+    group = postgres.replace("/postgres", "/older")
+    grid = grid_of()
+    jobs = jobs_of(grid)
+    ledger = made_ledger(project / "runs", jobs)
+    tracker = tracker_of(project, group, beta2=grid)
+    tracker.sync(ledger, {"beta2": jobs})
+    downgrade(location.checked_uri(group))
+    with pytest.raises(TrackingError) as refused:
+        tracker.sync(ledger, {"beta2": jobs})
+    line = str(refused.value)
+    assert "was made by an older MLflow (its schema is b7e2c1a4d9f3, that of the installed" in line
+    command = line.partition(": back it up, then ")[2]
+    assert command == f"mlflow db upgrade {location.checked_uri(group)}"
+    run_as_said(command)
+    assert tracker.sync(ledger, {"beta2": jobs}).created == 0
+    assert_faithful(location.checked_uri(group), "adambias/laptop/beta2", ledger, jobs)
+
+
+def downgrade(uri: str) -> None:
+    """Give a database the schema of an MLflow before, by MLflow's own migrations."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config
+
+    command.downgrade(_get_alembic_config(uri), "b7e2c1a4d9f3")
+
+
+def run_as_said(command: str) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, check=True, env=environment, timeout=SECONDS)

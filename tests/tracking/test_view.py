@@ -234,7 +234,11 @@ def test_the_same_view_comes_back_after_the_database_is_deleted(project, uri, jo
             assert after[key].tags[name] == shown.tags[name]
     (again,) = runs_of(uri, EXPERIMENT, "sweep")
     assert again.data.metrics == parent.data.metrics
-    assert again.data.tags | {"created_ns": ""} == parent.data.tags | {"created_ns": ""}
+    # Both descriptions lead to the run's own pages, which have other addresses now.
+    own = {"created_ns": "", "mlflow.note.content": ""}
+    assert again.data.tags | own == parent.data.tags | own
+    for run in (parent, again):
+        assert f"/runs/{run.info.run_id}/artifacts/" in run.data.tags["mlflow.note.content"]
     assert tracker.is_current(ledger, "beta2", jobs)
 
 
@@ -255,10 +259,66 @@ def test_a_run_that_holds_anything_else_is_replaced(project, uri, jobs, sync):
     run_trial(ledger, jobs[0], 12)
     sync(ledger, jobs)
     run_id = view_of(uri, EXPERIMENT)[jobs[0].key].run.info.run_id
-    client_of(uri).log_batch(run_id, [Metric("train_loss", 7.0, 1, 3)])
+    client_of(uri).log_batch(run_id, [Metric("training/train_loss", 7.0, 1, 3)])
     finish_trial(ledger, jobs[0])
     assert sync(ledger, jobs).created == 1
     assert_faithful(uri, EXPERIMENT, ledger, jobs)
+
+
+def test_curves_of_an_earlier_versions_names_are_written_anew(project, uri, jobs, sync, tracker):
+    from mlflow.entities import Metric, RunTag
+
+    ledger = made_ledger(project / "runs", jobs[1:])
+    run_trial(ledger, jobs[0], 12)
+    sync(ledger, jobs)
+    client = client_of(uri)
+    for key, shown in view_of(uri, EXPERIMENT).items():
+        client.log_batch(
+            shown.run.info.run_id,
+            [Metric("train_loss", value, 1, step) for step, value in enumerate((2.0, 1.0))],
+            tags=[RunTag("mirrored", f"v1 {key}")],
+        )
+    said = sync(ledger, jobs)
+    assert (said.created, said.deleted) == (4, 4)
+    for shown in assert_faithful(uri, EXPERIMENT, ledger, jobs).values():
+        assert "train_loss" not in shown.run.data.metrics
+        assert "norm/perturbed_one_norm" in shown.run.data.metrics
+    assert "deleted" not in str(sync(ledger, jobs))
+
+
+def test_sync_says_what_it_does_to_the_doing_of_others(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    assert str(sync(ledger, jobs)).endswith("; experiments made: 1")
+    client = client_of(uri)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    first, second = (view_of(uri, EXPERIMENT)[job.key].run for job in jobs[:2])
+    client.update_run(first.info.run_id, name="my favourite")
+    client.update_run(parent.info.run_id, name="my sweep")
+    client.create_run(parent.info.experiment_id, tags=second.data.tags)
+    client.delete_experiment(parent.info.experiment_id)
+    assert str(sync(ledger, jobs)).endswith(
+        "; deleted experiments restored: 1; runs given their name back: 2; "
+        "runs deleted that were double or not as the ledger (until mlflow gc they can be "
+        "restored): 1"
+    )
+    assert view_of(uri, EXPERIMENT)[jobs[0].key].run.info.run_name == first.info.run_name
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    assert parent.info.run_name == "Sweep beta2 (laptop)"
+    client.rename_experiment(parent.info.experiment_id, "my own name")
+    assert str(sync(ledger, jobs)).endswith("; experiments made: 1")
+    assert ";" not in str(sync(ledger, jobs))
+
+
+def test_an_experiment_leads_to_the_run_of_its_sweep(project, uri, jobs, sync):
+    ledger = made_ledger(project / "runs", jobs)
+    sync(ledger, jobs)
+    (parent,) = runs_of(uri, EXPERIMENT, "sweep")
+    experiment = client_of(uri).get_experiment_by_name(EXPERIMENT)
+    page = f"#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}"
+    note = experiment.tags["mlflow.note.content"]
+    assert note.endswith(f"[Sweep beta2 (laptop)]({page}?workflowType=machine_learning).")
+    assert "\n" not in note
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_retrained_trial_replaces_its_run(project, uri, jobs, sync, tracker):
@@ -359,3 +419,12 @@ def test_tables_are_made_once_and_whole(project, monkeypatch):
     with sqlite3.connect(file) as connection:
         root = connection.execute("SELECT artifact_location FROM experiments").fetchall()
     assert root == [("mlflow-artifacts:/0",)]
+
+
+def test_a_name_with_an_apostrophe_is_searched_for(project, uri, jobs, tracker):
+    """The scale is a file's name, which MLflow gets in a search without any escape."""
+    ledger = made_ledger(project / "runs", jobs[:1])
+    tracker.params.name = "it's 100% \\mine é"
+    for created in (1, 0):
+        assert tracker.sync(ledger, {"beta2": jobs[:1]}).created == created
+    assert len(runs_of(uri, f"adambias/{tracker.params.name}/beta2", "sweep")) == 1

@@ -31,6 +31,10 @@ def taken():
     return Measure(columns=("one_norm",), compute=lambda at: at.fit[:1])
 
 
+def worded():
+    return Measure(columns=("my measure",), compute=lambda at: at.fit[:1])
+
+
 def linear(style):
     pixels = style.in_channels * style.image_size**2
     return nn.Sequential(nn.Flatten(), nn.Linear(pixels, style.num_classes))
@@ -129,6 +133,10 @@ def test_a_network_and_a_loss_of_ones_own_are_trained(few_digits, quick, own):
         ),
         ({"measures": ["weight_norm"] * 2}, r"^measures = \[.*\]: must name each measure once$"),
         ({"measures": ["own_of_training:taken"]}, r"its column one_norm is there already$"),
+        (
+            {"measures": ["own_of_training:worded"]},
+            r"^measures own_of_training:worded column = 'my measure': a name must be letters,",
+        ),
         ({"measures": ["own_of_training:number"]}, r"must name a function that returns a Measure"),
         ({"model": "own_of_training:number"}, r"that returns a torch\.nn\.Module, not int$"),
         ({"loss": "own_of_training:number"}, r"a function of outputs and targets, not int$"),

@@ -116,7 +116,15 @@ def _check_tracking(params: Params) -> Iterator[str]:
     uri = location.tracking_uri(params.root)
     location.refuse_unreachable(uri)
     location.refuse_unwritable(uri)
-    yield location.shown(uri)
+    from adambias.tracking.mlflow import schema
+
+    made = location.is_remote(uri) or schema.refuse_unusable(uri, thorough=True)
+    if made:
+        from adambias.tracking.mlflow.client import TrackingStore, translated
+
+        with translated(uri):
+            TrackingStore(uri).client.search_experiments(max_results=1)
+    yield f"{location.shown(uri)}: {'opens' if made else 'nothing is recorded yet'}"
 
 
 def _check_cluster(params: Params) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any
 from adambias.core import no_telemetry as telemetry
 from adambias.core.entry import terminable
 from adambias.core.errors import AdambiasError, ConfigError, TrackingError
-from adambias.tracking.mlflow import location
+from adambias.tracking.mlflow import content, location
 
 HOST = "127.0.0.1"
 PORT = 5000
@@ -78,6 +78,9 @@ def serve(root: Path, port: int = PORT) -> None:
             f"{file}: nothing is recorded yet; make reproduce fills it, adambias sync rebuilds it"
         )
     print(f"starting the MLflow server over {location.shown(uri)} …", flush=True)
+    from adambias.tracking.mlflow import schema
+
+    schema.refuse_unusable(uri)  # the server would migrate it
     with _until_signal(), running(uri, port) as server:
         _introduce(port)
         server.wait()
@@ -200,16 +203,18 @@ def _introduce(port: int) -> None:
         print(f"  {experiment['name']:<32} {address}{_page(experiment)}")
     print(
         "Choose Model training at the top left, once, and close the assistant.\n"
-        "Open an experiment. Its Sweep run has the description and the figure, every other run is "
-        "a trial:\nOverview for its parameters, Model metrics for its curves, Artifacts for its "
-        "history. Sort: any metric.\nGroup by: the tag group, for the mean over seeds."
+        "Open an experiment. The link above its table leads to the sweep's own run, with "
+        "description and figure;\nevery other run is a trial: Overview for its parameters, Model "
+        "metrics for its curves, Artifacts for its\nhistory. The second button above the table "
+        "draws the curves of many. Sort: any metric.\n"
+        "Group by: the tag group, for the mean over seeds."
     )
     sys.stdout.flush()
 
 
 def _page(experiment: dict[str, Any]) -> str:
     """Return the address of an experiment's table, with the columns that were chosen for it."""
-    page = f"/#/experiments/{experiment['experiment_id']}/runs?workflowType=machine_learning"
+    page = f"/{content.page(experiment['experiment_id'])}"
     tags = {tag["key"] for tag in experiment.get("tags", [])}
     shared = "mlflow.sharedViewState.trials" in tags
     return f"{page}&viewStateShareKey=trials" if shared else page

@@ -8,7 +8,7 @@ from typing import Annotated
 from adambias.core.errors import ConfigError
 from adambias.core.options import Options
 from adambias.core.registry import SOURCES, is_own
-from adambias.core.validation import AtLeastOne, NotEmpty, Range, Validated
+from adambias.core.validation import AtLeastOne, Names, NotEmpty, Range, Validated
 
 NEED_PATH = ("image_folder", "arrays")
 """Sources that read a file or folder of one's own."""
@@ -56,4 +56,4 @@ class DatasetSpec(Validated):
 class Prepare(Validated):
     """Datasets to prepare, by name."""
 
-    datasets: Annotated[dict[str, DatasetSpec], NotEmpty]
+    datasets: Annotated[dict[str, DatasetSpec], NotEmpty, Names(dots=True)]

@@ -14,6 +14,7 @@ from adambias.config.trial import Trial
 from adambias.core.errors import AdambiasError, ConfigError
 from adambias.core.lazy import at
 from adambias.core.registry import MEASURES, is_own
+from adambias.core.validation import Names
 
 if TYPE_CHECKING:
     import torch
@@ -195,6 +196,7 @@ def further(trial: Trial) -> Iterator[Measure]:
         measure = measure if every is None else measure.every(trial, every)
         measure = measure.read_only() if is_own(name) else measure
         for column in measure.columns:
+            Names(dots=True).refuse([column], f"measures {name} column")
             if column in known:
                 raise ConfigError("measures", name, f"its column {column} is there already")
             known.add(column)

@@ -10,7 +10,7 @@ from adambias.config.grid import Grid
 from adambias.config.trial import EDGE, Trial
 from adambias.core.errors import ABSENT, ConfigError, choose_from
 from adambias.core.flows import LAWS
-from adambias.core.validation import AtLeastOne, NotEmpty, Positive, Range, Validated
+from adambias.core.validation import AtLeastOne, Names, NotEmpty, Positive, Range, Validated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class ShortTrainings(Validated):
     dataset: str
     images: Annotated[int, AtLeastOne]
     steps: Annotated[int, Range(at_least=2)]
-    grids: Annotated[dict[str, Grid], NotEmpty]
+    grids: Annotated[dict[str, Grid], NotEmpty, Names()]
     base: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

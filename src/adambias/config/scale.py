@@ -18,7 +18,10 @@ from adambias.config.resources import Resources
 from adambias.config.studies import Bilinear, NetFlow, NetworkCorrection
 from adambias.config.trial import TRIAL_FIELDS, is_field
 from adambias.core.errors import ConfigError, choose_from
-from adambias.core.validation import NotEmpty, Validated, build
+from adambias.core.validation import Names, NotEmpty, Validated, build
+
+ANALYSIS = "analysis"
+"""The name that no grid may have: beside those of grids there is an experiment of the analysis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Experiment(Validated):
 
     prepare: Prepare
     trial: dict[str, Any] = field(default_factory=dict)
-    grids: Annotated[dict[str, Grid], NotEmpty]
+    grids: Annotated[dict[str, Grid], NotEmpty, Names()]
     resources: Resources = field(default_factory=Resources)
     analyse: Analyse = field(default_factory=Analyse)
     figures: Figures = field(default_factory=Figures)
@@ -51,6 +54,9 @@ class Experiment(Validated):
                 allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
                 raise ConfigError(f"trial.{name}", value, allowed)
         for name, grid in self.grids.items():
+            if name.lower() == ANALYSIS:
+                allowed = "is what the experiment of the analysis is called in MLflow: take another"
+                raise ConfigError("grids", name, allowed)
             try:
                 grid.check(self.trial)
             except ConfigError as error:
@@ -160,6 +166,7 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
         With one line that names the file, the key, its value and what is allowed.
     """
     path = Path(path)
+    _refuse_quotes(path)
     content = read_yaml(path)
     if "scale" in content or not {"prepare", "trial", "grids"} & content.keys():
         return load_scale(path, scale)
@@ -199,8 +206,16 @@ def load_scale(path: str | Path = "params.yaml", scale: str | None = None) -> Sc
     if name not in known:
         raise ConfigError(f"{path}: scale", name, choose_from(known, name))
     files = ScaleFiles(path, str(name))
+    _refuse_quotes(files.own)
     try:
         settings = build(Scale, files.settings())
     except ConfigError as error:
         raise error.within(f"{files.holder(error.key)}: ") from None
     return ScaleParams(name=str(name), scale=settings, root=path.parent.resolve())
+
+
+def _refuse_quotes(path: Path) -> None:
+    """Refuse a file whose name, which MLflow's runs are searched by, MLflow could not read."""
+    if '"' in path.stem or not path.stem.isprintable():
+        allowed = "a file's name must be printable and hold no quotation mark: rename it"
+        raise ConfigError("FILE", str(path), allowed)

@@ -13,6 +13,7 @@ from adambias.core.validation import (
     AtLeastOne,
     Decay,
     Entries,
+    Names,
     NotEmpty,
     Pair,
     Positive,
@@ -216,8 +217,8 @@ class Orders(Validated):
 
     hyperparameters: dict[str, Any]
     rules: Annotated[dict[str, dict[str, Any]], NotEmpty]
-    losses: Annotated[dict[str, OrderCase], NotEmpty]
-    growing: Annotated[dict[str, GrowingMemory], NotEmpty]
+    losses: Annotated[dict[str, OrderCase], NotEmpty, Names()]
+    growing: Annotated[dict[str, GrowingMemory], NotEmpty, Names()]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,8 +287,8 @@ class Bilinear(Validated):
     y: float
     start: Annotated[tuple[float, ...], Pair]
     penalty: Penalty
-    fans: Annotated[dict[str, Fan], NotEmpty]
-    paths: Annotated[dict[str, FlowCase], NotEmpty]
+    fans: Annotated[dict[str, Fan], NotEmpty, Names()]
+    paths: Annotated[dict[str, FlowCase], NotEmpty, Names()]
     orders: Orders
     atlas: Atlas
     table1: Table1
@@ -386,6 +387,6 @@ class NetFlow(Validated):
     activation: Literal["gelu", "softplus", "tanh"]
     seed: Annotated[int, Range(at_least=0)] = 0
     steps: Annotated[tuple[int, ...], Entries(at_least=2), AtLeastOne]
-    orders: Annotated[dict[str, NetOrder], NotEmpty]
-    runs: Annotated[dict[str, NetRun], NotEmpty]
+    orders: Annotated[dict[str, NetOrder], NotEmpty, Names()]
+    runs: Annotated[dict[str, NetRun], NotEmpty, Names()]
     practical: Practical

@@ -78,8 +78,18 @@ def plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
+def refuse_unstorable(value: Any, key: str) -> None:
+    """Raise :class:`ConfigError` for what fits no table, no file and no seed of torch's."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError(key, value, "must be an integer of 64 bits")
+    # A half of a pair of code points has no UTF-8, and a zero ends a path.
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+        raise ConfigError(key, value, "must be text that UTF-8 and a path can hold")
+
+
 def _plain(value: Any, name: str) -> Any:
     if value is None or isinstance(value, bool | str | int):
+        refuse_unstorable(value, name)
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value

@@ -14,12 +14,12 @@ import numbers
 import operator
 import re
 import types
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from adambias.core.errors import ABSENT, ConfigError, choose_from
-from adambias.core.options import Options
+from adambias.core.options import Options, refuse_unstorable
 
 T = TypeVar("T")
 
@@ -101,6 +101,36 @@ class Entries:
         return f"at least {self.at_least} {'entry' if self.at_least == 1 else 'entries'}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The names of a section's entries, which become files, stages, experiments and arguments.
+
+    They are words that a shell, DVC, a URL, a file system and MLflow's search take as they are.
+
+    Parameters
+    ----------
+    dots : bool
+        Whether dots are taken, at which DVC splits the keys of parameters.
+    """
+
+    dots: bool = False
+
+    def refuse(self, names: Collection[str], key: str) -> None:
+        """Raise :class:`ConfigError` for a name that one of them would split or quote."""
+        signs, words = ("_.-", "_, . and -") if self.dots else ("_-", "_ and -")
+        known: dict[str, str] = {}
+        for name in names:
+            if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9{signs}]*", name) or len(name) > LONGEST:
+                allowed = f"a name must be letters, digits, {words}, {LONGEST} at most"
+                raise ConfigError(key, name, allowed)
+            twin = known.setdefault(name.lower(), name)
+            if twin != name:
+                allowed = f"differs from {twin} in capitals only, which not every file system sees"
+                raise ConfigError(key, name, allowed)
+
+
+LONGEST = 100
+"""Most characters of a name: file systems take 255 bytes, of which suffixes need some."""
 NotEmpty = Entries(at_least=1)
 Pair = Entries(at_least=2, at_most=2)
 
@@ -251,6 +281,8 @@ def _apply(rule: Any, value: Any, key: str) -> None:
     elif isinstance(rule, OneOf):
         for name in value if isinstance(value, tuple) else (value,):
             rule.refuse(name, key)
+    elif isinstance(rule, Names):
+        rule.refuse(value, key)
     elif isinstance(rule, Entries) and not rule.holds(value):
         raise ConfigError(key, list(value), f"must have {rule}")
 
@@ -278,6 +310,11 @@ def _convert_mapping(arguments: tuple[Any, ...], value: Any, key: str) -> dict[s
     if not isinstance(value, Mapping):
         raise ConfigError(key, value, "must be a section with keys and values")
     inner = arguments[1] if arguments else Any
+    for name in value:
+        # YAML reads null, true and 007 without quotes as what they mean.
+        if not isinstance(name, str):
+            allowed = "must be a word where it names an entry: write it in quotes"
+            raise ConfigError(key, name, allowed)
     return {str(k): convert(inner, v, f"{key}.{k}") for k, v in value.items()}
 
 
@@ -297,12 +334,12 @@ def _convert_scalar(hint: Any, value: Any, key: str) -> Any:
         return value
     words = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
     if hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(key, value, "must be a finite number")
-        return float(value)
+        return _finite(value, key)
     if hint is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        refuse_unstorable(int(value), key)
         return int(value)
     if hint in (bool, str) and isinstance(value, hint):
+        refuse_unstorable(value, key)
         return hint(value)
     # NumPy's truth values are registered as no kind of number, and NumPy is not loaded here.
     if hint is bool and str(getattr(value, "dtype", "")) == "bool" and value.ndim == 0:
@@ -310,3 +347,13 @@ def _convert_scalar(hint: Any, value: Any, key: str) -> Any:
     quoted = isinstance(value, str) and hint in (int, float)
     advice = " (a string; write it without quotes, as 8, 0.0001 or 1e-4)" if quoted else ""
     raise ConfigError(key, value, f"must be {words.get(hint, hint)}{advice}")
+
+
+def _finite(value: numbers.Real, key: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer, or a fraction, that no float holds
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(key, value, "must be a finite number")
+    return number

@@ -254,7 +254,7 @@ def description(scale: str, claims: Iterable[Mapping[str, Any]], parents: Iterab
         [str(claim[name]).replace("|", "\\|") for name in _COLUMNS.values()] for claim in claims
     ]
     links = "\n".join(
-        f"- [{run.info.run_name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+        f"- [{run.info.run_name}]({content.page(run.info.experiment_id, run.info.run_id)})"
         for run in parents
     )
     table = markdown_table(list(_COLUMNS), rows).rstrip("\n")

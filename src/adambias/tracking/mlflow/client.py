@@ -38,7 +38,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from adambias.core.errors import TrackingError
 from adambias.core.files import replacing
-from adambias.tracking.mlflow import location
+from adambias.tracking.mlflow import location, schema
+from adambias.tracking.mlflow.views import Summary
 
 T = TypeVar("T")
 BATCH = 1000
@@ -78,7 +79,7 @@ class TrackingStore:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        self.uri = uri
+        self.uri, self.done = uri, Summary()
         with translated(uri):
             self._database = None if location.is_remote(uri) else _open_database(uri)
             self.client = MlflowClient(tracking_uri=uri)
@@ -89,16 +90,35 @@ class TrackingStore:
         if found is None:
             with contextlib.suppress(MlflowException):  # another writer may have been faster
                 self._create_experiment(name, tags)
+                self.done.made += 1
             found = self.client.get_experiment_by_name(name)
         if found is None:
             raise TrackingError(f"{location.shown(self.uri)}: experiment {name} cannot be made")
         # A deleted experiment keeps its name taken: only restoring it gives that back.
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
+            self.done.restored += 1
         for key, value in tags.items():
             if found.tags.get(key) != value:
                 self.client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
+
+    def describe(self, experiment: str, note: str) -> None:
+        """Set the description of an experiment, unless it is that already."""
+        known = self.client.get_experiment(experiment).tags.get("mlflow.note.content")
+        if known != note:
+            self.client.set_experiment_tag(experiment, "mlflow.note.content", note)
+
+    def rename(self, run: Run, name: str) -> None:
+        """Give a run its name, unless it has it."""
+        if run.info.run_name != name:
+            self.client.update_run(run.info.run_id, name=name)
+            self.done.renamed += 1
+
+    def delete(self, run: Run) -> None:
+        """Delete a run; MLflow keeps it until ``mlflow gc``."""
+        self.client.delete_run(run.info.run_id)
+        self.done.deleted += 1
 
     def _create_experiment(self, name: str, tags: Mapping[str, str]) -> None:
         database = self._database
@@ -111,7 +131,7 @@ class TrackingStore:
     def runs(self, experiment: str, kind: str, **tags: str) -> list[Run]:
         """Return the active runs of a kind whose tags have the values given."""
         wanted = {"kind": kind, **tags}
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+        query = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in wanted.items())
         found: list[Run] = []
         token = None
         while True:
@@ -138,7 +158,7 @@ class TrackingStore:
             kept[value] = first
             for run in others:
                 with contextlib.suppress(MlflowException):  # the other writer may have deleted it
-                    self.client.delete_run(run.info.run_id)
+                    self.delete(run)
         return kept
 
     def open_run(
@@ -265,6 +285,11 @@ class TrackingStore:
         return Path(target) if target is not None and "://" not in target else None
 
 
+def _quoted(value: str) -> str:
+    """Return a value for a search; MLflow takes either quotation mark, and no escape."""
+    return f'"{value}"' if "'" in value else f"'{value}'"
+
+
 def _seniority(run: Run) -> tuple[int, str]:
     # MLflow's own start time is the training's and the same for both; the id decides a tie.
     return int(run.data.tags.get("created_ns", 0)), run.info.run_id
@@ -299,7 +324,8 @@ def translated(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        raise TrackingError(f"{location.shown(uri)}: {_reason(error)}") from error
+        damaged = schema.damage(uri, error)
+        raise TrackingError(damaged or f"{location.shown(uri)}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -309,14 +335,16 @@ def _reason(error: Exception) -> str:
 
 
 def _open_database(uri: str) -> Any:
-    """Open a database as ``mlflow server`` does, and make its tables once if there are none."""
+    """Open a database as ``mlflow server`` does; make its tables once, and never migrate it."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     file = location.sqlite_file(uri)
     if file is not None:
         make_sqlite(file)
+        schema.refuse_unusable(uri)
         return SqlAlchemyStore(uri, PROXIED_ROOT)
     with _one_at_a_time(uri):
+        schema.refuse_unusable(uri)
         return SqlAlchemyStore(uri, PROXIED_ROOT)
 
 

@@ -29,6 +29,9 @@ SUMMARIES = (
 """Metrics of a finished trial that are one number."""
 MAX_POINTS = 500
 """Most points of a curve, but for the last epoch."""
+NORM = "perturbed_one_norm"
+_LOGARITHMIC = (NORM, "train_loss", "test_loss", "one_norm", "two_norm", "max_norm")
+"""Curves drawn over powers of ten in the table's charts."""
 _ALWAYS_SAID = ("dataset", "model", "rule", "h", "beta1", "beta2", "epsilon", "epochs")
 
 _UNCHANGED_VIEW = {
@@ -41,6 +44,25 @@ _UNCHANGED_VIEW = {
     "runsPinned": [],
     "runsHidden": [],
 }
+
+
+def curve_name(column: str) -> str:
+    """Return the metric of a column's curve.
+
+    MLflow draws metrics in sections by what stands before the slash, in alphabetical order, and
+    those without a slash last: the norm comes first, then the other curves, then the summaries.
+    """
+    return f"norm/{column}" if column == NORM else f"training/{column}"
+
+
+def page(experiment: str, run: str = "", path: str = "") -> str:
+    """Return the address of a page of the UI, from its root.
+
+    It says that models are trained here. Without it MLflow 3.17 shows a page as those of language
+    models, until one chooses otherwise; it does not look at the tag ``mlflow.experimentKind``.
+    """
+    place = f"/runs/{run}{path}" if run else "/runs"
+    return f"#/experiments/{experiment}{place}?workflowType=machine_learning"
 
 
 class Point(NamedTuple):
@@ -85,7 +107,7 @@ def curve_points(history: pd.DataFrame, trial: Trial, *, finished: bool) -> list
     drawn = curves_of(trial)
     columns = {k: history[k].to_numpy(float)[keep] for k in drawn if k in history}
     return [
-        Point(key, int(epoch), float(values[i]), int(elapsed[i]))
+        Point(curve_name(key), int(epoch), float(values[i]), int(elapsed[i]))
         for i, epoch in enumerate(epochs)
         for key, values in columns.items()
         if math.isfinite(values[i])
@@ -197,19 +219,54 @@ def git_tags(git: Mapping[str, Any]) -> dict[str, str]:
 
 
 def shared_view(grid: Grid) -> str:
-    """Return the state of MLflow's table of runs, as its "share view" stores it.
+    """Return the state of MLflow's table of runs and of its charts, as its "share view" stores it.
 
     The columns are the fields that vary, the norm, the accuracy and the status; the runs are
-    sorted by the norm. ``adambias.cli.ui`` prints addresses that open it.
+    sorted by the norm, whose curve is the first chart. ``adambias.cli.ui`` prints addresses that
+    open it.
     """
     fields = [f"params.`{name}`" for name in naming.defined(grid)]
     metrics = ["metrics.`peak_perturbed_one_norm`", "metrics.`best_test_accuracy`"]
+    charts = [_line_chart(column) for column in sorted(CURVES, key=lambda name: name != NORM)]
+    sections = dict.fromkeys(chart["metricSectionId"] for chart in charts)
     state = {
         "orderByKey": metrics[0],
         "orderByAsc": False,
         "selectedColumns": [*fields, *metrics, "tags.`status`", "tags.`regime`"],
+        # MLflow adds charts of whatever else it finds, in sections of its own making.
+        "compareRunCharts": charts,
+        "compareRunSections": [_section(name) for name in (*sections, "Model metrics")],
+        "isAccordionReordered": True,
     }
-    return json.dumps(_UNCHANGED_VIEW | state)
+    # Short: MLflow before 3.17 takes 5,000 characters of a tag.
+    return json.dumps(_UNCHANGED_VIEW | state, separators=(",", ":"))
+
+
+def _line_chart(column: str) -> dict[str, Any]:
+    """Return a chart of a curve as MLflow's own card (RunsChartsLineCardConfig) says it."""
+    name = curve_name(column)
+    return {
+        "type": "LINE",
+        "uuid": name,
+        "metricSectionId": name.partition("/")[0],
+        "metricKey": name,
+        "displayName": column,
+        "scaleType": "log" if column in _LOGARITHMIC else "linear",
+        "xAxisScaleType": "linear",
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "lineSmoothness": 0,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+        "deleted": False,
+        "isGenerated": True,
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    return {"uuid": name, "name": name, "display": True, "isReordered": False, "deleted": False}
 
 
 def experiment_name(scale: str, what: str) -> str:
@@ -228,23 +285,45 @@ def purpose(grid_name: str, grid: Grid) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def experiment_note(scale: str, grid_name: str, grid: Grid) -> str:
-    """Return the description of a grid's experiment; lists show its first words only."""
-    return f"{purpose(grid_name, grid)} One run for each trial at scale {scale}."
+def experiment_note(scale: str, grid_name: str, grid: Grid, parent: str) -> str:
+    """Return the description of a grid's experiment, which leads to the sweep's run.
+
+    Lists show its first words only.
+
+    Parameters
+    ----------
+    parent : str
+        Address of that run.
+    """
+    said = f"{purpose(grid_name, grid)} One run for each trial at scale {scale}."
+    return f"{said} What it is, its figure and table: [{sweep_title(scale, grid_name)}]({parent})."
 
 
-def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job]) -> str:
-    """Return Markdown that says what a sweep is for, what it holds and how to reproduce it."""
+def sweep_description(
+    scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job], artifacts: str
+) -> str:
+    """Return Markdown that says what a sweep is for, what it holds and how to reproduce it.
+
+    MLflow folds all but the first lines away: they say what for, how to reproduce, and where the
+    figure is.
+
+    Parameters
+    ----------
+    artifacts : str
+        Address of the page of the run's artifacts, with ``{}`` for the path of one.
+    """
     jobs = list(jobs)
     figure = FIGURE_OF_GRID.get(grid_name)
-    picture = (
-        f" After the analysis `figures/{figure}.png` is among the artifacts." if figure else ""
-    )
+    picture = f" After the analysis: [figure]({artifacts.format(f'figures/{figure}.png')}),"
+    table = f"[table]({artifacts.format('tables/trials.csv')})."
+    after = f"{picture} {table}" if figure else f" After the analysis: {table}"
     fields = dict.fromkeys([*naming.defined(grid), *_ALWAYS_SAID])
     values = "\n".join(_value_line(name, jobs) for name in fields)
-    return f"""{purpose(grid_name, grid)}{picture}
+    return f"""{purpose(grid_name, grid)}{after}
 
-**{len(jobs)} trials**, a child run for each:
+**{len(jobs)} trials**, a child run for each. **Reproduce**, with `scale: {scale}` in `params.yaml`:
+`dvc repro sweep@{grid_name}`, or without DVC `adambias sweep {grid_name} --scale {scale}`.
+`adambias plan {grid_name}` shows beforehand what would run and for how long.
 
 | field | values |
 |---|---|
@@ -253,13 +332,6 @@ def sweep_description(scale: str, grid_name: str, grid: Grid, jobs: Iterable[Job
 Sort the children by `peak_perturbed_one_norm` or `best_test_accuracy`; group them by the tag
 `group` for the mean over seeds. Curves have at most {MAX_POINTS} points; each run's
 `history.parquet` has every epoch and column.
-
-**Reproduce**, with `scale: {scale}` in `params.yaml`:
-
-    dvc repro sweep@{grid_name}
-
-or without DVC `adambias sweep {grid_name} --scale {scale}`. `adambias plan {grid_name}` shows
-beforehand what would run and for how long.
 """
 
 

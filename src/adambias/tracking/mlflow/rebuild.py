@@ -51,9 +51,10 @@ def sync(
     regimes = read_regimes(params.root / "results" / "trials.parquet") if ours else {}
     total = Summary()
     for view in views:
+        store.done = Summary()
         writer = GridWriter(store, ledger, params.name, view, regimes=regimes.get(view.name))
         with translated(uri):
-            done = writer.write(check=True)
+            done = writer.write(check=True) + store.done
         total += done
         if progress is not None:
             progress(f"{view.name}: {done}")

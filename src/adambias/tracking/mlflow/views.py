@@ -11,7 +11,7 @@ from typing import Any
 from adambias.config import Grid
 from adambias.ledger.job import Job
 
-VERSION = 1
+VERSION = 2
 """Raised when the content of a run changes, so that ``sync`` brings older runs up to date."""
 
 
@@ -65,6 +65,10 @@ class Summary:
         Runs of trials that are there now, that were opened, and that were brought up to date.
     points : int
         Points of curves and summaries written.
+    made, restored : int
+        Experiments that were missing, and that had been deleted in MLflow.
+    renamed, deleted : int
+        Runs whose name was given back, and that were a double or held what the ledger does not.
     problems : list of str
         Trials that could not be shown, one line each.
     """
@@ -73,6 +77,10 @@ class Summary:
     created: int = 0
     updated: int = 0
     points: int = 0
+    made: int = 0
+    restored: int = 0
+    renamed: int = 0
+    deleted: int = 0
     problems: list[str] = field(default_factory=list)
 
     def __add__(self, other: Summary) -> Summary:
@@ -81,9 +89,17 @@ class Summary:
         return Summary(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def __str__(self) -> str:
-        """Return the counts in words."""
+        """Return the counts in words; what is done to others' doing only where it was done."""
         words = (
             f"{self.runs} runs: {self.created} created, {self.updated} updated, "
             f"{self.points:,} points written"
         )
-        return "\n".join([words, *self.problems])
+        counts = {
+            "experiments made": self.made,
+            "deleted experiments restored": self.restored,
+            "runs given their name back": self.renamed,
+            "runs deleted that were double or not as the ledger (until mlflow gc they can be "
+            "restored)": self.deleted,
+        }
+        done = [f"{what}: {count}" for what, count in counts.items() if count]
+        return "\n".join(["; ".join([words, *done]), *self.problems])

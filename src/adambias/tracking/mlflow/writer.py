@@ -148,7 +148,6 @@ class GridWriter:
         """Find the experiment, the parent and the runs that are there; bring tags up to date."""
         grid_name, grid = self.view.name, self.view.grid
         tags = {
-            "mlflow.note.content": content.experiment_note(self.scale, grid_name, grid),
             "mlflow.experimentKind": "custom_model_development",
             "mlflow.sharedViewState.trials": content.shared_view(grid),
         }
@@ -156,6 +155,9 @@ class GridWriter:
         self.experiment = self.store.experiment(name, tags)
         self._outcomes = dict(self.ledger.outcomes(self.jobs))
         self.parent = self._open_parent()
+        place = content.page(self.experiment, self.parent.info.run_id)
+        note = content.experiment_note(self.scale, grid_name, grid, place)
+        self.store.describe(self.experiment, note)
         found = self.store.only(self.store.runs(self.experiment, "trial"), "trial_key")
         # The grid has changed since: the run stays, out of the way of a search for the grid's own.
         for key in found.keys() - self.jobs.keys():
@@ -180,18 +182,24 @@ class GridWriter:
             "scale": self.scale,
             "grid": self.view.name,
             "DVC_STAGE": f"sweep@{self.view.name}",
-            "mlflow.note.content": content.sweep_description(
-                self.scale, self.view.name, self.view.grid, self.jobs.values()
-            ),
         }
+        title = content.sweep_title(self.scale, self.view.name)
         runs = self.store.only(self.store.runs(self.experiment, "sweep", sweep=name), "sweep")
         if name in runs:
-            self.store.tag(runs[name], tags)
-            return runs[name]
-        title = content.sweep_title(self.scale, self.view.name)
-        # Rebuilt from the ledger, the sweep began when its first trial did, not now.
-        start = min(map(_start, self._outcomes.values()), default=int(time.time() * 1000))
-        return self.store.open_run(self.experiment, "sweep", author() | tags, title, start)[0]
+            parent = runs[name]
+            self.store.rename(parent, title)
+        else:
+            # Rebuilt from the ledger, the sweep began when its first trial did, not now.
+            start = min(map(_start, self._outcomes.values()), default=int(time.time() * 1000))
+            identity = author() | tags
+            parent, _ = self.store.open_run(self.experiment, "sweep", identity, title, start)
+        self.store.tag(parent, tags | {"mlflow.note.content": self._description(parent)})
+        return parent
+
+    def _description(self, parent: Run) -> str:
+        artifacts = content.page(self.experiment, parent.info.run_id, "/artifacts/{}")
+        jobs, grid = self.jobs.values(), self.view.grid
+        return content.sweep_description(self.scale, self.view.name, grid, jobs, artifacts)
 
     def _refresh(self, key: str, run: Run) -> bool:
         """Bring a run's name and tags up to date; tell whether anything changed."""
@@ -199,8 +207,7 @@ class GridWriter:
         if key in self.regimes:
             tags["regime"] = self.regimes[key]
         name = content.label(self.jobs[key].trial, self._fields)
-        if run.info.run_name != name:
-            self.store.client.update_run(run.info.run_id, name=name)
+        self.store.rename(run, name)
         return self.store.tag(run, tags) or run.info.run_name != name
 
     def _identity(self, job: Job) -> dict[str, str]:
@@ -326,7 +333,7 @@ class GridWriter:
         held = self._held(job, shown)
         start = shown.run.info.start_time
         if held is None or not _agree(held, expected, exact=exact):
-            self.store.client.delete_run(shown.run.info.run_id)
+            self.store.delete(shown.run)
             shown = self._open(job, start)
             held = self._held(job, shown) or {}
         missing = [
@@ -340,9 +347,15 @@ class GridWriter:
         return shown
 
     def _held(self, job: Job, shown: _Shown) -> Places | None:
-        """Return the points a run holds, or None if one of them is there twice."""
+        """Return the points a run holds, or None if it has to go: one is there twice, or misnamed.
+
+        An earlier version named curves by their columns alone, and MLflow can rename none.
+        """
         if shown.points is None:
-            keys = (*curves_of(job.trial), *content.SUMMARIES)
+            columns = curves_of(job.trial)
+            if not shown.run.data.metrics.keys().isdisjoint(columns):
+                return None
+            keys = (*map(content.curve_name, columns), *content.SUMMARIES)
             read = self.store.points(shown.run.info.run_id, keys)
             # Two writers, each of which saw the point missing, have both written it.
             if any(len(values) > 1 for values in read.values()):
