@@ -57,9 +57,8 @@ def test_made_again_from_nothing_every_output_has_the_same_hash(
         shutil.copytree(smoke_project / name, tmp_path / name, ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(smoke_project / name, tmp_path)
-    # Time passes otherwise: what is measured of it must be in no output.
     # Figures and the report are drawn from these; that they repeat is held where they are tested.
-    run(tmp_path, "dvc", "repro", "analyse")
+    run(tmp_path, "dvc", "repro", "analyse", "netflow", "network_correction")
     first, second = (
         YAML(typ="safe").load(folder / "dvc.lock")["stages"] for folder in (smoke_project, tmp_path)
     )
@@ -84,7 +83,30 @@ def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path, run: Run) -> None
     finally:
         scale.write_text(before)
     stages = {line.split("'")[1] for line in ran.splitlines() if "Running stage" in line}
-    assert stages == {"sweep@beta2", "analyse", "figures", "report"}
+    assert stages == {"needs", "sweep@beta2", "analyse", "figures", "report"}
+
+
+def test_a_stage_depends_on_the_data_that_it_reads_alone(
+    smoke_project: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(smoke_project, folder, symlinks=True)
+    scale = folder / "scales/smoke.yaml"
+    before = scale.read_text()
+
+    def changed(old: str, new: str) -> set[str]:
+        assert before.count(old) == 1
+        scale.write_text(before.replace(old, new))
+        run(folder, "dvc", "repro", "needs")
+        return set(json.loads(run(folder, "dvc", "status", "--json", "-d", "report").stdout))
+
+    digits = "    digits: {source: digits, train_size: 60, test_size: 60, seed: 0}\n"
+    more = "    more: {source: digits, train_size: 50, test_size: 40, seed: 1}\n"
+    assert changed(digits, digits + more) == set()
+    grids = ("beta2", "beta1", "hills_beta2", "hills_beta1", "h", "regimes", "edge")
+    stages = {"netflow", "network_correction", "reach", "cause", "stability"}
+    other = changed(digits, digits.replace("seed: 0", "seed: 1"))
+    assert other == stages | {f"sweep@{grid}" for grid in grids}
 
 
 @pytest.mark.parametrize(
