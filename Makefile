@@ -57,4 +57,4 @@ lock: setup ## pin the newest versions that pyproject.toml allows
 	  --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
 
 clean: ## remove what the pipeline made; the ledger (runs/) and MLflow stay
-	rm -rf data results/sweeps .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf data results/sweeps results/times .pytest_cache .ruff_cache .mypy_cache .hypothesis

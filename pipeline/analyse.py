@@ -12,9 +12,10 @@ def main() -> None:
     params = load_scale()
     scale, sweeps = params.scale, "results/sweeps"
     for folder in analysis.leftovers(sweeps, scale.grids):
+        remove = shlex.join(["rm", "-rf", str(folder), f"results/times/{folder.name}.parquet"])
         print(
             f"{folder}: no grid of scale {params.name} is called {folder.name}, so it does not "
-            f"count; remove it with rm -r {shlex.quote(str(folder))}"
+            f"count; remove it with {remove}"
         )
     analysis.run(scale.analyse, sweeps, "results", scale=params.name, grids=scale.grids)
 

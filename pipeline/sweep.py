@@ -19,7 +19,8 @@ def main() -> None:
     params = load_scale()
     ahead = params.scale.grids if params.scale.resources.train_ahead else ()
     plan = sweep.run(params, [grid], ahead=ahead, confirmed=is_confirmed())
-    collect(plan, Ledger.open(params.store), Path("results/sweeps"))
+    results = Path("results")
+    collect(plan, Ledger.open(params.store), results / "sweeps", results / "times")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def _run_pipeline(folder: Path) -> None:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "params.yaml").write_text("scale: smoke\n")
-    (folder / ".gitignore").write_text("__pycache__/\n/data/\n/runs/\n/mlflow.db\n/mlartifacts/\n")
+    (folder / ".gitignore").write_text(
+        "__pycache__/\n/data/\n/runs/\n/results/times/\n/mlflow.db\n/mlartifacts/\n"
+    )
     identity = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
     run_in(folder, "git", "init", "-q")
     run_in(folder, "dvc", "init", "-q")

@@ -489,21 +489,81 @@ def test_without_data_the_picture_says_what_is_missing(tmp_path):
     assert "trials.parquet, claims.json" in " ".join(text.split())
 
 
-def test_a_second_rule_is_told_apart_in_every_figure(draw, tmp_path):
-    adam = synthetic.trials_of({"beta2": [0.9, 0.97, 0.99]}, epochs=40, seeds=5)
-    both = adam + [trial.replace(rule="lion") for trial in adam]
-    grids = dict.fromkeys(("beta2", "beta1", "hills_beta2", "h", "regimes"), both)
-    synthetic.write_sweeps(tmp_path / "sweeps", grids)
-    analysis.run(Analyse(), tmp_path / "sweeps", tmp_path, scale="made-up")
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory):
+    """Results of Adam alone, and of the same with Lion in all grids, or in that of beta2 only."""
+    small = synthetic.grids(seeds=5, epochs=40)
+    small["regimes"] = small["regimes"][::4]
+    folders = {}
+    for kind, with_lion in (("adam", ()), ("one", ("beta2",)), ("all", small)):
+        folder = folders[kind] = tmp_path_factory.mktemp(kind)
+        grids = {
+            name: adam + [trial.replace(rule="lion") for trial in adam] * (name in with_lion)
+            for name, adam in small.items()
+        }
+        synthetic.write_sweeps(folder / "sweeps", grids)
+        analysis.run(Analyse(), folder / "sweeps", folder, scale="made-up")
+    return folders
 
+
+def test_a_second_rule_is_told_apart_in_every_figure(draw, rules):
     def shown(module):
-        figure = draw(module, folder=tmp_path)
+        figure = draw(module, folder=rules["all"])
         legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes))]
         texts = [text.get_text() for legend in legends for text in legend.get_texts()]
-        return " | ".join([*texts, *(ax.get_title(loc="left") for ax in figure.axes)])
+        texts += [legend.get_title().get_text() for legend in legends]
+        return " | ".join([*texts, *titles(figure.axes)])
 
     assert {name for name, module in DRAWN.items() if "lion" not in shown(module)} == set()
-    assert "claimed: rises\nhere, adam: rises (agrees)" in shown(fig4)
+    judged = [module for module in (fig4, fig5, fig6, h) if "of adam alone" in shown(module)]
+    assert judged == [fig4, fig5, fig6, h]
+    assert "Verdicts: of adam alone: " in fig4.caption(Tables(rules["all"], Figures()))
+
+
+@pytest.mark.parametrize("module", [fig4, fig5, fig6, h])
+def test_titles_of_claims_are_the_same_with_a_second_rule_beside(draw, rules, module):
+    alone = titles(draw(module, folder=rules["adam"]).axes)
+    assert any("claimed: " in title for title in alone)
+    for kind in ("one", "all"):
+        assert titles(draw(module, folder=rules[kind]).axes) == alone
+
+
+def test_a_grid_of_one_rule_does_not_name_it_for_another_grid_s_sake(draw, rules):
+    tables = Tables(rules["one"], Figures())
+    named = [t.splitlines()[0] for t in titles(draw(norm_accuracy, folder=rules["one"]).axes) if t]
+    assert named[:3] == [
+        "over β₂: resnet8 on digits, adam",
+        "over β₂: resnet8 on digits, lion",
+        "over β₁: resnet8 on digits",
+    ]
+    assert "adam alone" in fig4.caption(tables)
+    assert "adam alone" not in fig5.caption(tables)
+
+
+@pytest.mark.parametrize("medium", ["paper", "screen", "narrow"])
+@pytest.mark.parametrize("module", DRAWN.values(), ids=DRAWN)
+def test_no_title_is_cut_or_runs_into_a_letter_whatever_the_verdict(
+    draw, rules, tmp_path, module, medium
+):
+    folder = shutil.copytree(rules["all"], tmp_path / "judged")
+    rows = json.loads((folder / "claims.json").read_text())
+    for row in rows:
+        for of in (row, *row["readings"].values()):
+            of |= {"verdict": "disagrees", "found": "rises"}
+    (folder / "claims.json").write_text(json.dumps(rows))
+    figure = draw(module, medium, folder=folder)
+    axes = [ax for ax in figure.axes if ax.get_visible()]
+    said = [(ax, ax._left_title.get_window_extent()) for ax in axes if ax.get_title(loc="left")]
+    letters = [(ax, t.get_window_extent()) for ax in axes for t in ax.texts if is_letter(t)]
+    assert len(letters) == len(axes) > 1
+    for ax, box in said:
+        assert box.x1 < figure.bbox.width
+        others = [*letters, *((other, of) for other, of in said if other is not ax)]
+        assert not any(box.overlaps(of) for _, of in others)
+
+
+def is_letter(text):
+    return re.fullmatch(r"\([a-z]\)", text.get_text()) is not None
 
 
 TRIALS = synthetic.trials_of({"beta2": [0.9, 0.99]}, epochs=40, seeds=6)

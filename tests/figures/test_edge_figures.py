@@ -5,6 +5,7 @@ import json
 import at_the_edge
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from adambias.analysis.claims.findings import Findings
@@ -55,6 +56,32 @@ def test_every_medium_has_its_width_and_no_text_outside(tables, drawn, module, m
     assert width in (style.MEDIA[medium].column, style.MEDIA[medium].page)
     assert box.x0 > -0.05
     assert box.x1 < width + 0.05
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_trainings_of_another_rule_in_the_grid_are_not_mixed_with_adams(
+    tables, drawn, tmp_path, module
+):
+    def data(figure):
+        return [line.get_xydata().tolist() for ax in figure.axes for line in ax.lines]
+
+    alone, words = data(drawn(module, tables)), module.caption(tables)
+    trials, curves = (tables.frame(f"{name}.parquet") for name in ("trials", "curves"))
+    lion = trials.assign(trial=trials["trial"] + "-lion", rule="lion")
+    wilder = curves.astype({"trial": str, "grid": str})
+    wilder = wilder.assign(
+        trial=wilder["trial"] + "-lion", perturbed_one_norm=wilder["perturbed_one_norm"] * 9
+    )
+    (tmp_path / "both").mkdir()
+    for name in ("claims.json", "stability.json"):
+        (tmp_path / "both" / name).write_text((tables.folder / name).read_text())
+    pd.concat([trials, lion]).to_parquet(tmp_path / "both" / "trials.parquet")
+    whole = pd.concat([curves.astype({"trial": str, "grid": str}), wilder])
+    whole.to_parquet(tmp_path / "both" / "curves.parquet")
+    both = Tables(tmp_path / "both", Figures())
+    assert data(drawn(module, both)) == alone
+    assert module.caption(both) != words
+    assert "full batch, of adam alone" in module.caption(both)
 
 
 def test_the_edge_shows_rules_sweeps_and_where_the_norm_begins_to_rise(tables, drawn):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import random
 import signal
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
 from adambias.config import DatasetSpec, ScaleFiles, load_params
@@ -148,18 +146,12 @@ def moment(chance: random.Random, longest: float) -> None:
 
 
 def tables(folder: Path, grid: str, store: str | None = None) -> dict[str, bytes]:
-    """Collect a finished grid's tables, and return their bytes without the column of seconds.
-
-    How long an epoch took is measured, so it differs between any two sweeps; all else is equal.
-    """
+    """Collect a finished grid's tables, and return their bytes."""
     params, ledger = load_params(folder / "params.yaml"), Ledger.open(store or folder / "runs")
     plan = make_plan(params, [grid], ledger)
     assert not plan.pending
     collect(plan, ledger, folder / "tables")
-    found = {}
-    for name in ("histories", "trials"):
-        buffer = io.BytesIO()
-        table = pq.read_table(folder / "tables" / grid / f"{name}.parquet")
-        pq.write_table(table.drop_columns(["seconds"]), buffer)
-        found[name] = buffer.getvalue()
-    return found
+    return {
+        name: (folder / "tables" / grid / f"{name}.parquet").read_bytes()
+        for name in ("histories", "trials")
+    }

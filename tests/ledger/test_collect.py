@@ -15,7 +15,7 @@ from adambias.ledger.job import Job
 
 CONTRACT = [
     *("trial", "grid", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
-    *("perturbed_one_norm", "one_norm", "two_norm", "max_norm", "mean_abs_grad", "seconds"),
+    *("perturbed_one_norm", "one_norm", "two_norm", "max_norm", "mean_abs_grad"),
 ]
 
 
@@ -42,11 +42,12 @@ def test_the_tables_hold_every_row_of_every_trial(location, jobs, tmp_path):
     for job in jobs:
         rows = histories[histories["trial"] == job.key].reset_index(drop=True)
         expected = history_of(job.trial.epochs, job.trial.seed)
+        expected = expected.drop(columns="seconds")
         pd.testing.assert_frame_equal(rows[list(expected.columns)], expected, check_exact=True)
     assert len(histories) == 3 + 4 + 5
     assert list(trials["trial"]) == [job.key for job in jobs]
     fields = {name for name in TRIAL_FIELDS if name in Trial(h=1e-3, epochs=1).identity()}
-    assert set(trials.columns) >= {*fields, "data_digest", "status", "epochs_done", "seconds"}
+    assert set(trials.columns) >= {*fields, "data_digest", "status", "epochs_done"}
     assert list(trials["epochs_done"]) == [3, 4, 5]
     assert list(trials["seed"]) == [0, 1, 2]
     assert trials["batch_size"].isna().all()
@@ -78,6 +79,31 @@ def test_the_same_ledger_gives_the_same_bytes(jobs, tmp_path):
         assert (tmp_path / "first" / table).read_bytes() == (
             tmp_path / "second" / table
         ).read_bytes()
+
+
+def test_a_training_that_took_longer_gives_the_same_bytes_and_its_times_stand_apart(jobs, tmp_path):
+    read = {}
+    for name, slower in (("first", 1), ("second", 3)):
+        ledger = opened(tmp_path / name / "store")
+        for job in jobs:
+            history = history_of(job.trial.epochs, job.trial.seed)
+            finish(ledger, job, history=history.assign(seconds=history["seconds"] * slower))
+        outcomes = dict(ledger.outcomes([job.key for job in jobs]))
+        out, times = tmp_path / name / "out", tmp_path / name / "times" / "beta2.parquet"
+        tables.write_tables(ledger, "beta2", jobs, outcomes, out, times)
+        read[name] = (
+            {path.name: path.read_bytes() for path in out.iterdir()},
+            pd.read_parquet(times),
+        )
+
+    (first, times), (second, longer) = read["first"], read["second"]
+    assert sorted(first) == ["histories.parquet", "trials.parquet"]
+    assert first == second
+    assert list(times) == ["trial", "grid", "epoch", "seconds"]
+    assert [
+        (key, len(rows)) for key, rows in times.groupby("trial", sort=False, observed=True)
+    ] == [(job.key, job.trial.epochs) for job in jobs]
+    pd.testing.assert_series_equal(longer["seconds"], times["seconds"] * 3)
 
 
 def test_correction_columns_are_kept_and_null_elsewhere(tmp_path):

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import pandas as pd
 import pytest
 from processes import ROOT
+from ruamel.yaml import YAML
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.timeout(900)
@@ -48,6 +49,27 @@ def test_nothing_changed_nothing_runs(road: Path, run: Run) -> None:
     assert run(road, "dvc", "status", "report").stdout.strip().endswith("up to date.")
 
 
+def test_made_again_from_nothing_every_output_has_the_same_hash(
+    smoke_project: Path, tmp_path: Path, run: Run
+) -> None:
+    for name in ("pipeline", "scales", "src", ".dvc", ".git"):
+        ignored = shutil.ignore_patterns("cache", "tmp", "__pycache__")
+        shutil.copytree(smoke_project / name, tmp_path / name, ignore=ignored)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(smoke_project / name, tmp_path)
+    # Figures and the report are drawn from these; that they repeat is held where they are tested.
+    run(tmp_path, "dvc", "repro", "analyse", "netflow", "network_correction")
+    first, second = (
+        YAML(typ="safe").load(folder / "dvc.lock")["stages"] for folder in (smoke_project, tmp_path)
+    )
+    assert set(first) - set(second) == {"figures", "report"}
+    assert {name: first[name] for name in second} == second
+    seconds = [
+        pd.read_parquet(folder / "results/times")["seconds"] for folder in (smoke_project, tmp_path)
+    ]
+    assert not seconds[0].equals(seconds[1]), "times are kept, and differ"
+
+
 def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path, run: Run) -> None:
     scale = road / "scales/smoke.yaml"
     before = scale.read_text()
@@ -61,7 +83,30 @@ def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path, run: Run) -> None
     finally:
         scale.write_text(before)
     stages = {line.split("'")[1] for line in ran.splitlines() if "Running stage" in line}
-    assert stages == {"sweep@beta2", "analyse", "figures", "report"}
+    assert stages == {"needs", "sweep@beta2", "analyse", "figures", "report"}
+
+
+def test_a_stage_depends_on_the_data_that_it_reads_alone(
+    smoke_project: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(smoke_project, folder, symlinks=True)
+    scale = folder / "scales/smoke.yaml"
+    before = scale.read_text()
+
+    def changed(old: str, new: str) -> set[str]:
+        assert before.count(old) == 1
+        scale.write_text(before.replace(old, new))
+        run(folder, "dvc", "repro", "needs")
+        return set(json.loads(run(folder, "dvc", "status", "--json", "-d", "report").stdout))
+
+    digits = "    digits: {source: digits, train_size: 60, test_size: 60, seed: 0}\n"
+    more = "    more: {source: digits, train_size: 50, test_size: 40, seed: 1}\n"
+    assert changed(digits, digits + more) == set()
+    grids = ("beta2", "beta1", "hills_beta2", "hills_beta1", "h", "regimes", "edge")
+    stages = {"netflow", "network_correction", "reach", "cause", "stability"}
+    other = changed(digits, digits.replace("seed: 0", "seed: 1"))
+    assert other == stages | {f"sweep@{grid}" for grid in grids}
 
 
 @pytest.mark.parametrize(
@@ -105,20 +150,27 @@ def test_damaged_data_stops_a_sweep_with_one_line(road: Path, run: Run) -> None:
     assert "train_labels.npy: is damaged" in result.stderr
 
 
-def test_tables_of_a_grid_that_was_renamed_count_no_more_and_are_named(
-    road: Path, run: Run
+def test_a_grid_that_was_removed_counts_no_more_and_its_tables_are_named(
+    smoke_project: Path, tmp_path: Path, run: Run
 ) -> None:
-    before = (road / "results/metrics.json").read_text()
-    shutil.copytree(road / "results/sweeps/beta2", road / "results/sweeps/an old one")
-    try:
-        said = run(road, sys.executable, "pipeline/analyse.py").stdout
-    finally:
-        shutil.rmtree(road / "results/sweeps/an old one")
-    assert said.splitlines() == [
-        "results/sweeps/an old one: no grid of scale smoke is called an old one, so it does not "
-        "count; remove it with rm -r 'results/sweeps/an old one'"
-    ]
-    assert (road / "results/metrics.json").read_text() == before
+    folder = tmp_path / "project"
+    shutil.copytree(smoke_project, folder, symlinks=True)
+    for name, old, new in (
+        ("dvc.yaml", "regimes, edge]", "regimes]"),
+        ("scales/smoke.yaml", "\n  edge:\n    base:", "\n  # edge:\n  #  base:"),
+        ("scales/smoke.yaml", "    axes: {seed: [0], beta1: [0.5, 0.9]}\n", ""),
+    ):
+        before = (folder / name).read_text()
+        assert before.count(old) == 1
+        (folder / name).write_text(before.replace(old, new))
+    ran = run(folder, "dvc", "repro", "analyse").stdout
+    assert (
+        "results/sweeps/edge: no grid of scale smoke is called edge, so it does not count; "
+        "remove it with rm -rf results/sweeps/edge results/times/edge.parquet\n"
+    ) in ran
+    named = {"beta2", "beta1", "hills_beta2", "hills_beta1", "h", "regimes"}
+    for name in ("trials", "histories", "curves"):
+        assert set(pd.read_parquet(folder / f"results/{name}.parquet")["grid"]) == named
 
 
 def test_a_clone_that_would_turn_line_ends_has_them_as_committed(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the project with pipeline and library, in Git and DVC, its data prepared by DVC."""
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(project / "src"))
-    for name in ("dvc.yaml", ".dvcignore"):
-        shutil.copy(ROOT / name, project)
+    for name in ("dvc.yaml", ".dvcignore", "scales/common.yaml"):
+        shutil.copy(ROOT / name, project / name)
     for name in ("pipeline", "src"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, project / name, ignore=ignored)

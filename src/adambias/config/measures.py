@@ -169,7 +169,9 @@ STANDARD = (FIT, TEST, NORMS)
 """What every trial measures."""
 ACCURACIES = ("train_accuracy", "test_accuracy")
 """Columns that are missing throughout where a loss knows no right answers."""
-COLUMNS = ("epoch", *(name for measure in STANDARD for name in measure.columns), "seconds")
+SECONDS = "seconds"
+"""How long an epoch took, the one column that differs when a trial is trained again."""
+COLUMNS = ("epoch", *(name for measure in STANDARD for name in measure.columns), SECONDS)
 """Columns of every history, in the order of its table; those of further measures follow."""
 CURVES = tuple(name for measure in STANDARD for name in measure.drawn)
 """Columns that MLflow draws of every trial."""

@@ -122,6 +122,17 @@ class Scale(Experiment):
             for name, grid in stage.grids.items():
                 self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
 
+    def needs(self) -> dict[str, list[str]]:
+        """Return the datasets that each stage reads, by its name in ``dvc.yaml``."""
+        read = {
+            "netflow": {self.netflow.dataset},
+            "network_correction": {trial.dataset for trial in self.network_correction.trials()},
+            **{name: getattr(self, name).datasets for name in ("reach", "cause", "stability")},
+        }
+        for name, grid in self.grids.items():
+            read[f"sweep@{name}"] = {trial.dataset for trial in grid.expand(self.trial)}
+        return {stage: sorted(names) for stage, names in read.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params:

@@ -22,7 +22,7 @@ def draw(tables: Tables, axis: str) -> Figure:
         effect.scale_of_decay(ax, axis, sorted(means[axis].unique()))
         effect.say_if_one(ax, means, axis)
         effect.title(ax, said.get(quantity, ""))
-    effect.legend(figure, axes, points, means)
+    effect.legend(figure, axes, points, means, verdicts.whose(tables, [axis]))
     return figure
 
 

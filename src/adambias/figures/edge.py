@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from adambias.config.claims import PAPER_RULE
 from adambias.figures import style, verdicts, words
 from adambias.figures.tables import Missing, Tables
 
@@ -43,7 +44,8 @@ def draw(tables: Tables) -> Figure:
 def _load(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the grid's trials and their curves."""
     trials = tables.frame("trials.parquet")
-    trials = trials[(trials["grid"] == GRID) & (trials["regime"] == "oscillation")]
+    trials = trials[(trials["grid"] == GRID) & (trials["rule"] == PAPER_RULE)]
+    trials = trials[trials["regime"] == "oscillation"]
     curves = tables.frame("curves.parquet")
     curves = curves[(curves["grid"] == GRID) & curves["trial"].isin(trials["trial"])].copy()
     if "edge" not in curves or curves["edge"].isna().all():
@@ -155,7 +157,7 @@ def caption(tables: Tables) -> str:
     return (
         "The largest eigenvalue of the loss's Hessian as the optimizer sees it, times h, over the "
         f"rule's threshold of linear stability, at which it is 1. {small}Then: "
-        f"{words.describe(tables, GRID)}; thin: single seeds, thick: their mean. Last: the norm "
+        f"{words.of_paper(tables, GRID)}; thin: single seeds, thick: their mean. Last: the norm "
         "of the gradient there, with where the curvature comes to the threshold and where the norm "
         f"begins to rise. Trainings that come to it: {crossed}. "
         f"Verdicts: {verdicts.of_figure(tables, 'edge')}."

@@ -137,8 +137,13 @@ def thin() -> dict[str, Any]:
     }
 
 
-def legend(figure: Figure, axes: Sequence[Axes], points: pd.DataFrame, means: pd.DataFrame) -> None:
-    """Name the series above the panels, what is a seed, a mean and a band, and how many seeds."""
+def legend(
+    figure: Figure, axes: Sequence[Axes], points: pd.DataFrame, means: pd.DataFrame, judged: str
+) -> None:
+    """Name the series above the panels, what is a seed, a mean and a band, and how many seeds.
+
+    ``judged`` says whose trainings verdicts are of, where a figure has others too.
+    """
     drawn = next(ax for ax in axes if ax.lines)
     lines = [line for line in drawn.lines if line.get_gid() == "mean"]
     single = len(lines) == 1
@@ -159,6 +164,9 @@ def legend(figure: Figure, axes: Sequence[Axes], points: pd.DataFrame, means: pd
             *("one seed, shifted to the common mean", f"mean over seeds, {number}"),
             f"its {words.interval(means)} interval",
         ]
+    if judged:
+        handles.append(Line2D([], [], linestyle="none"))
+        names.append(f"verdicts: {judged}")
     columns = 1 if style.is_narrow() else min(len(names), 3)
     figure.legend(handles, names, loc="outside upper center", ncols=columns)
 

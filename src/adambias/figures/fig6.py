@@ -26,8 +26,8 @@ LABELS = {
 }
 CUT = 0.05
 """First part of a training that may be cut off at the top."""
-ROOM = 0.25
-"""Height that is left free for the legend, over that of the curves."""
+ROOM = 0.125
+"""Height that is left free for each line of the legend, over that of the curves."""
 
 
 def draw(tables: Tables) -> Figure:
@@ -135,19 +135,24 @@ def _mark_hills(ax: Axes, points: pd.DataFrame, axis: str) -> None:
 def _finish(ax: Axes, tables: Tables, points: pd.DataFrame, grid: str, statistic: str) -> None:
     """Add the legend, in room made for it above the curves, the verdict and the number of seeds."""
     axis = GRIDS[grid]
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + ROOM * (high - low))
     shades = [Line2D([], [], color=c, label=f"{v:g}") for v, c in _colours(points, axis).items()]
     kinds = [
         Line2D([], [], color=style.INK, linestyle=line, label=words.symbols(series))
         for series, line in _lines(points).items()
         if series
     ]
+    blank = Line2D([], [], linestyle="none", label=" ")
+    # A legend is filled column by column: the second line is of the kinds.
+    pairs = itertools.zip_longest(shades, kinds, fillvalue=blank)
+    handles = [*itertools.chain.from_iterable(pairs)] if kinds else shades
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + ROOM * (3 if kinds else 2) * (high - low))
+    judged = verdicts.whose(tables, [grid])
     ax.legend(
-        handles=[*shades, *kinds],
-        title=style.SYMBOLS[axis],
+        handles=handles,
+        title=f"{style.SYMBOLS[axis]}; verdict {judged}" if judged else style.SYMBOLS[axis],
         loc="upper right",
-        ncols=len(shades),
+        ncols=max(len(shades), len(kinds)),
         columnspacing=1.0,
     )
     said = verdicts.readings(tables, CLAIMS[grid][0]).get(statistic, "")

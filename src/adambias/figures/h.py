@@ -26,7 +26,7 @@ def draw(tables: Tables) -> Figure:
         ax.set_xlabel("step size h")
         effect.say_if_one(ax, means, "h")
         effect.title(ax, _beside_claims(tables, quantity), size=0.77)
-    effect.legend(figure, axes, points, means)
+    effect.legend(figure, axes, points, means, verdicts.whose(tables, ["h"]))
     return figure
 
 

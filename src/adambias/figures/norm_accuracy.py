@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from adambias.config.claims import PAPER_RULE
 from adambias.figures import effect, style, words
 from adambias.figures.tables import Missing, Tables
 
@@ -90,7 +91,6 @@ def _load(tables: Tables) -> list[Panel]:
     table = tables.frame("correlations.parquet")
     if table.empty:
         raise Missing("no seed has three trials with a norm at equal progress and an accuracy")
-    several = table["rule"].nunique() > 1
     panels: list[Panel] = []
     shown: set[str] = set()
     for row in table.to_dict("records"):
@@ -98,7 +98,7 @@ def _load(tables: Tables) -> list[Panel]:
         same = np.all([points[name] == row[name] for name in ("model", "dataset", "rule")], axis=0)
         trials = set(points.loc[same, "trial"])
         if not trials <= shown:
-            panels.append(_panel(tables, row, points, same, several=several))
+            panels.append(_panel(tables, row, points, same))
         shown |= trials
     return panels
 
@@ -108,13 +108,11 @@ def _panel(
     row: Mapping[Any, Any],
     points: pd.DataFrame,
     same: NDArray[np.bool_],
-    *,
-    several: bool,
 ) -> Panel:
     grid, axis = row["grid"], row["axis"]
     chosen = points[same].dropna(subset=[X, Y])
     means = effect.of_grid(tables.frame("means.parquet"), grid, axis)
-    rule = f", {row['rule']}" if several else ""
+    rule = f", {row['rule']}" if (points["rule"] != PAPER_RULE).any() else ""
     return Panel(
         axis=axis,
         name=f"over {style.SYMBOLS[axis]}: {row['model']} on {row['dataset']}{rule}",

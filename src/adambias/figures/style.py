@@ -11,6 +11,7 @@ import contextlib
 import io
 import itertools
 import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ def panels(
     for spare in axes[count:]:
         spare.set_visible(False)
     if letters if letters is not None else count > 1:
-        for letter, ax in zip("abcdefghijkl", axes[:count], strict=False):
+        for letter, ax in zip(string.ascii_lowercase, axes[:count], strict=False):
             _letter(ax, letter)
     return figure, axes[:count]
 

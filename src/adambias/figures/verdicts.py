@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adambias.config.claims import PAPER_RULE, claims_of
@@ -15,19 +15,24 @@ _UNDECIDED = {"inconclusive": "unresolved", "not testable": "not testable"}
 def readings(tables: Tables, key: str, between: str = ", ") -> dict[str, str]:
     """Say which way a claim goes and which way it goes here, by statistic, the deciding one first.
 
-    ``between`` stands between the two. Claims are judged on the paper's rule alone, which is named
-    where there are others.
+    ``between`` stands between the two. Claims are judged on the paper's rule alone, see
+    :func:`whose`.
     """
     claim = _claims(tables).get(key)
     if claim is None:
         return {}
-    rules = tables.frame("trials.parquet", ["rule"])["rule"]
-    here = "here" if (rules == PAPER_RULE).all() else f"here, {PAPER_RULE}"
     every = {claim["decided_by"]: claim, **claim["readings"]}
     return {
-        name: f"claimed: {reading['claimed']}{between}{here}: {_found(reading)}"
+        name: f"claimed: {reading['claimed']}{between}here: {_found(reading)}"
         for name, reading in every.items()
     }
+
+
+def whose(tables: Tables, grids: Iterable[str]) -> str:
+    """Say whose trainings the claims on some grids are judged on, nothing where all are."""
+    trials = tables.frame("trials.parquet", ["grid", "rule"])
+    rules = trials.loc[trials["grid"].isin(list(grids)), "rule"]
+    return "" if (rules == PAPER_RULE).all() else f"of {PAPER_RULE} alone"
 
 
 def of_figure(tables: Tables, figure: str) -> str:
@@ -35,12 +40,14 @@ def of_figure(tables: Tables, figure: str) -> str:
 
     The numbers are those of the deciding statistic, with their interval.
     """
-    claims = _claims(tables)
-    return "; ".join(
+    claims, specs = _claims(tables), claims_of(figure)
+    said = "; ".join(
         f"{spec.label}, {next(iter(readings(tables, key).values()))}{_numbers(claims[key])}"
-        for key, spec in claims_of(figure).items()
+        for key, spec in specs.items()
         if key in claims
     )
+    judged = whose(tables, (grid for spec in specs.values() for grid in spec.grids))
+    return f"{judged}: {said}" if judged else said
 
 
 def loss_window(tables: Tables, figure: str) -> tuple[float, float] | None:

@@ -154,3 +154,8 @@ def describe(tables: Tables, grid: str) -> str:
     """Name a grid's network, data and rule in a few words."""
     chosen = setting(tables, grid, ())
     return f"{chosen['model']} on {chosen['dataset']}, full batch"
+
+
+def of_paper(tables: Tables, grid: str) -> str:
+    """Name a grid's network and data, and the paper's rule where others are left out."""
+    return ", ".join(filter(None, (describe(tables, grid), verdicts.whose(tables, [grid]))))

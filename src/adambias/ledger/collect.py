@@ -1,10 +1,15 @@
-"""From the ledger's folders to two tidy tables per grid."""
+"""From the ledger's folders to two tidy tables per grid, and one of times beside them.
+
+How long an epoch took differs whenever it is trained anew, and nothing else in the tables does. So
+times stand in a table of their own, which DVC does not hash: the others have the same bytes again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adambias.config import TRIAL_FIELDS, Trial, naming
-from adambias.config.measures import COLUMNS, CORRECTION
+from adambias.config.measures import COLUMNS, CORRECTION, SECONDS
 from adambias.config.trial import spread
 from adambias.core.errors import LedgerError
 from adambias.core.files import replacing
@@ -27,25 +32,26 @@ if TYPE_CHECKING:
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
 HISTORY_COLUMNS: dict[str, pa.DataType] = {"trial": _NAMES, "grid": _NAMES} | {
-    name: pa.int64() if name == "epoch" else pa.float64() for name in COLUMNS
+    name: pa.int64() if name == "epoch" else pa.float64() for name in COLUMNS if name != SECONDS
 }
+TIME_COLUMNS = {"trial": _NAMES, "grid": _NAMES, "epoch": pa.int64(), SECONDS: pa.float64()}
 CORRECTION_COLUMNS = dict.fromkeys(CORRECTION.columns, pa.float64())
 OUTCOME_COLUMNS = {
     "data_digest": pa.string(),
     "parameters": pa.int64(),
     "status": pa.string(),
     "epochs_done": pa.int64(),
-    "seconds": pa.float64(),
     "machine": pa.string(),
     "device": pa.string(),
 }
 _ROWS_AT_ONCE = 500_000
 
 
-def collect(plan: Plan, ledger: Ledger, out: Path) -> None:
+def collect(plan: Plan, ledger: Ledger, out: Path, times: Path | None = None) -> None:
     """Write the tables of each grid: ``<out>/<grid>/histories.parquet`` and ``trials.parquet``.
 
-    Histories are copied one trial at a time, so that memory does not grow with their number.
+    How long epochs took goes into ``<times>/<grid>.parquet``, if ``times`` is given. Histories
+    are copied one trial at a time, so that memory does not grow with their number.
 
     Raises
     ------
@@ -53,7 +59,8 @@ def collect(plan: Plan, ledger: Ledger, out: Path) -> None:
         If a finished trial's history is missing or damaged.
     """
     for name, jobs in plan.grids.items():
-        write_tables(ledger, name, jobs, plan.outcomes, out / name)
+        taken = times / f"{name}.parquet" if times else None
+        write_tables(ledger, name, jobs, plan.outcomes, out / name, taken)
 
 
 def write_tables(
@@ -62,6 +69,7 @@ def write_tables(
     jobs: list[Job],
     outcomes: Mapping[str, Mapping[str, Any]],
     folder: Path,
+    times: Path | None = None,
 ) -> None:
     """Write ``histories.parquet`` and ``trials.parquet`` of one grid.
 
@@ -77,41 +85,64 @@ def write_tables(
         ``done.json`` of each trial, by key.
     folder : Path
         Where the tables go.
+    times : Path, optional
+        File that gets the seconds of each trial and epoch.
 
     Raises
     ------
     LedgerError
         If a history is missing or damaged; earlier tables stay as they are.
     """
-    with replacing(folder / "histories.parquet") as file:
-        _write_histories(ledger, grid, jobs, outcomes, file)
+    schemas = {folder / "histories.parquet": _history_schema(ledger, jobs)}
+    if times:
+        schemas[times] = pa.schema(TIME_COLUMNS)
+    with contextlib.ExitStack() as stack:
+        tables = [
+            (stack.enter_context(_in_parts(f, schema)), schema) for f, schema in schemas.items()
+        ]
+        for job, history in _histories(ledger, jobs, outcomes):
+            for add, schema in tables:
+                add(conform(history, schema, {"trial": job.key, "grid": grid}))
     rows = [_trial_row(grid, job, outcomes[job.key]) for job in jobs]
     with replacing(folder / "trials.parquet") as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=_trial_schema(rows)), file)
 
 
-def _write_histories(
-    ledger: Ledger,
-    grid: str,
-    jobs: list[Job],
-    outcomes: Mapping[str, Mapping[str, Any]],
-    file: Path,
-) -> None:
-    further = _further_columns(ledger, jobs)
-    schema = pa.schema(HISTORY_COLUMNS | CORRECTION_COLUMNS | further)
-    contents = ledger.store.read_each(f"{job.key}/history.parquet" for job in jobs)
+def _history_schema(ledger: Ledger, jobs: list[Job]) -> pa.Schema:
+    return pa.schema(HISTORY_COLUMNS | CORRECTION_COLUMNS | _further_columns(ledger, jobs))
+
+
+@contextlib.contextmanager
+def _in_parts(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Give a function that adds rows to a new file; a bounded number of them waits in memory."""
     waiting: list[pa.Table] = []
     rows = 0
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for job, content in zip(jobs, contents, strict=True):
-            table = _history(ledger, job.key, content, outcomes[job.key]["history_sha256"])
-            waiting.append(conform(table, schema, {"trial": job.key, "grid": grid}))
-            rows += table.num_rows
-            if rows >= _ROWS_AT_ONCE:
-                writer.write_table(_concatenate(waiting))
-                waiting, rows = [], 0
+
+    def write() -> None:
+        nonlocal rows
+        writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
+        waiting.clear()
+        rows = 0
+
+    def add(table: pa.Table) -> None:
+        nonlocal rows
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= _ROWS_AT_ONCE:
+            write()
+
+    with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield add
         if waiting:
-            writer.write_table(_concatenate(waiting))
+            write()
+
+
+def _histories(
+    ledger: Ledger, jobs: list[Job], outcomes: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Job, pa.Table]]:
+    contents = ledger.store.read_each(f"{job.key}/history.parquet" for job in jobs)
+    for job, content in zip(jobs, contents, strict=True):
+        yield job, _history(ledger, job.key, content, outcomes[job.key]["history_sha256"])
 
 
 def _further_columns(ledger: Ledger, jobs: list[Job]) -> dict[str, pa.DataType]:
@@ -124,12 +155,8 @@ def _further_columns(ledger: Ledger, jobs: list[Job]) -> dict[str, pa.DataType]:
     for content in ledger.store.read_each(f"{key}/history.parquet" for key in chosen.values()):
         if content is not None:  # else it is named where it is read
             found |= dict.fromkeys(pq.read_schema(pa.BufferReader(content)).names, pa.float64())
-    known = {*HISTORY_COLUMNS, *CORRECTION_COLUMNS}
+    known = {*HISTORY_COLUMNS, *CORRECTION_COLUMNS, SECONDS}
     return {name: kind for name, kind in found.items() if name not in known}
-
-
-def _concatenate(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries()
 
 
 def _history(ledger: Ledger, key: str, content: bytes | None, digest: str) -> pa.Table:
@@ -149,7 +176,6 @@ def _trial_row(grid: str, job: Job, outcome: Mapping[str, Any]) -> dict[str, Any
         "parameters": outcome["parameters"],
         "status": outcome["status"],
         "epochs_done": outcome["epochs"],
-        "seconds": outcome["seconds"],
         "machine": outcome["machine"],
         "device": outcome.get("device", "cpu"),  # outcomes of before there were others have none
     }

@@ -31,7 +31,7 @@ from adambias.ledger.plan import Plan, make_plan
 _TRIAL = (
     *("trial", "grid", "model", "h", "beta1", "beta2", "seed", "epochs_done", "regime"),
     *("progress_log10_excess", "peak_log10_excess", "hill_log10_excess", "late_test_accuracy"),
-    *("final_train_loss", "seconds"),
+    "final_train_loss",
 )
 
 

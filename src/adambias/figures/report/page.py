@@ -199,7 +199,6 @@ def _grids(trials: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "regimes": {regime: int(counts.get(regime, 0)) for regime in REGIMES},
             "seeds": group["seed"].nunique(),
             "epochs": int(group["epochs_done"].sum()),
-            "hours": group["seconds"].sum() / 3600,
         }
 
 
