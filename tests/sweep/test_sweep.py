@@ -137,6 +137,43 @@ def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
     assert "1 done" in asked("status", "tiny").stdout
 
 
+def test_a_rule_beside_the_parameters_is_found_from_another_folder(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam\n\n\ndef rule():\n    return adam(beta1=0.9)\n"
+    (project / "rule_beside.py").write_text(rule)
+    change(project, "trial", rule="rule_beside:rule")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    given = ("tiny", "--params", str(project / "params.yaml"))
+
+    done = asked("sweep", "--no-track", *given, "--executor", "inline")
+
+    assert done.returncode == 0, done.stderr
+    assert "no file to be found" not in (shown := asked("plan", *given).stdout), shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "said"),
+    [
+        ("rule_nowhere:rule", "", "has no file to be found: put it beside the parameters, put its"),
+        ("rule_here:ruel", "def rule(): ...", "cannot be imported (module 'rule_here' has no"),
+        ("rule_here:rule", "def rule(: ...", "cannot be imported (invalid syntax"),
+    ],
+)
+def test_a_rule_that_is_not_here_is_refused_before_ray_starts(
+    project: Path, rule: str, text: str, said: str
+) -> None:
+    (project / "rule_here.py").write_text(text)
+    change(project, "trial", rule=rule)
+
+    done = asked("sweep", "--no-track", "tiny")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: rule = '{rule}': {said}"), done.stderr
+    assert not (project / "runs").exists()
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule(beta2):\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")

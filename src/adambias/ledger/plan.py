@@ -14,13 +14,18 @@ from adambias.config.measures import further
 from adambias.config.trial import HYPERPARAMETERS, NAMING_CODE, WITH_OPTIONS, ignored_fields
 from adambias.core.errors import ConfigError, DataError, LedgerError
 from adambias.core.options import Options
-from adambias.core.registry import MISSING, code_of, is_own
+from adambias.core.registry import MEASURES, MISSING, code_of, is_own
 from adambias.data.manifest import prepared_digest
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
 LARGE = 10_000
 """A grid of more trials than this is refused as a likely mistake, unless it is confirmed."""
+NO_FILE = (
+    "has no file to be found: put it beside the parameters, put its folder on PYTHONPATH, or "
+    "install it"
+)
+"""What is said of code of one's own that is nowhere on the path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +271,23 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
                 "two ledgers, each with an ADAMBIAS_STORE of its own"
             )
     return by_key
+
+
+def refuse_absent_code(jobs: Iterable[Job]) -> None:
+    """Refuse code of one's own that is not here: each worker would fail on it, one after another.
+
+    Raises
+    ------
+    ConfigError
+        If it has no file to be found, or cannot be imported.
+    """
+    named: set[tuple[str, str]] = set()
+    for job in jobs:
+        for field, name in job.lacking:
+            raise ConfigError(field, name, NO_FILE)
+        named |= {(field, name) for field, names in job.trial.own_code().items() for name in names}
+    for field, name in sorted(named):
+        {**WITH_OPTIONS, "measures": MEASURES}[field].factory(name)
 
 
 def _refuse_options(trials: Iterable[Trial]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 import uuid
@@ -66,6 +67,9 @@ class TrainTrial(tune.Trainable):
             self._assignments = assignments
         self._assignment = self._assignments[config["key"]]
         self._active: ActiveTrial | None = None
+        # First, as Ray puts the driver's current folder, which may be that of another project.
+        if sys.path[0] != self._assignment.root:
+            sys.path.insert(0, self._assignment.root)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next assignment in the same process."""
