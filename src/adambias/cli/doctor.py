@@ -84,7 +84,7 @@ def _check_installation(params: Params) -> Iterator[str]:
 
 
 def _check_data(params: Params) -> Iterator[str]:
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         digest = prepared_digest(name, spec, params.data_root)
         check_arrays(name, params.data_root)
         yield f"{params.data_root / name}, digest {digest[:12]}"

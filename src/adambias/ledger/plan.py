@@ -283,11 +283,11 @@ def refuse_absent_code(jobs: Iterable[Job]) -> None:
     """
     named: set[tuple[str, str]] = set()
     for job in jobs:
-        for field, name in job.lacking:
-            raise ConfigError(field, name, NO_FILE)
-        named |= {(field, name) for field, names in job.trial.own_code().items() for name in names}
-    for field, name in sorted(named):
-        {**WITH_OPTIONS, "measures": MEASURES}[field].factory(name)
+        for part, name in job.lacking:
+            raise ConfigError(part, name, NO_FILE)
+        named |= {(part, name) for part, names in job.trial.own_code().items() for name in names}
+    for part, name in sorted(named):
+        {**WITH_OPTIONS, "measures": MEASURES}[part].factory(name)
 
 
 def _refuse_options(trials: Iterable[Trial]) -> None:
@@ -333,7 +333,7 @@ def _without_twins(jobs: list[Job], left_out: Counter[str]) -> Iterator[Job]:
 
 def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     digests, unprepared = {}, []
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         try:
             digests[name] = prepared_digest(name, spec, params.data_root)
         except DataError:

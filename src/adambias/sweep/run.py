@@ -137,7 +137,7 @@ def setup_of(params: Params, began: float = 0.0, time: str | None = None) -> Set
     scale = params.scale
     return Setup(
         resources=scale.resources,
-        datasets=scale.prepare.datasets,
+        datasets=params.datasets,
         data_root=params.data_root,
         root=params.root,
         deadline=deadline_of(began, time or scale.resources.time),
