@@ -308,6 +308,34 @@ def test_a_sweep_of_another_folder_is_kept_and_shown_in_the_stores_of_that_folde
     assert "data digits: is not prepared as this scale asks" in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("""mein Prüfstand it's "a" $HOME #b;a:b\\""", ""),
+        ("a%20b", "has % or ? in its path, which SQLite's URI cannot hold: move the project, set "),
+    ],
+)
+def test_a_sweep_at_an_odd_path_works_or_is_refused_before_it_trains(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    odd = project / name / "project"
+    for made in ("params.yaml", "scales", "data"):
+        odd.mkdir(parents=True, exist_ok=True)
+        shutil.move(project / made, odd)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(odd)
+
+    done = asked("sweep", "tiny", "--executor", "inline")
+
+    assert done.returncode == bool(said), done.stderr
+    assert f"{odd}: {said}" in done.stderr or not said
+    made = {path.name for path in odd.iterdir()} - {"params.yaml", "scales", "data", "runs"}
+    assert made == (set() if said else {"mlflow.db", "mlartifacts"})
+    assert len(list(odd.glob("runs/*/done.json"))) == (not said)
+    assert [path.name for path in odd.parent.iterdir()] == ["project"]
+
+
 def test_a_grid_that_the_pipeline_leaves_out_is_named(project: Path) -> None:
     shutil.copy(ROOT / "dvc.yaml", project)
     note = f"grid tiny: is not in the matrix of {project}/dvc.yaml, so dvc repro leaves it out"
