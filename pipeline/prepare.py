@@ -8,7 +8,7 @@ from adambias.data.preparation import prepare
 def main() -> None:
     """Prepare every dataset the scale names."""
     params = load_scale()
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         prepare(name, spec, params.data_root)
 
 

@@ -176,9 +176,12 @@ def test_a_grid_that_was_removed_counts_no_more_and_its_tables_are_named(
 def test_a_clone_that_would_turn_line_ends_has_them_as_committed(tmp_path: Path) -> None:
     folder, clone = tmp_path / "project", tmp_path / "clone"
     folder.mkdir()
-    for name in (".gitattributes", "params.yaml", "cluster/slurm.sh"):
-        (folder / name).parent.mkdir(exist_ok=True)
+    # What stages depend on and what they leave in Git: DVC goes by the bytes of each file.
+    for name in (".gitattributes", "Makefile", "params.yaml", "dvc.yaml", "dvc.lock"):
         shutil.copy(ROOT / name, folder / name)
+    for name in (".ci", "cluster", "pipeline", "scales", "src", "results/cifar10", "figures"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     turning = ("-c", "core.autocrlf=true", "-c", "user.name=tester", "-c", "user.email=t@localhost")
     for where, command in (
         (folder, ("init", "-q")),
@@ -187,6 +190,8 @@ def test_a_clone_that_would_turn_line_ends_has_them_as_committed(tmp_path: Path)
         (tmp_path, ("clone", "-q", str(folder), str(clone))),
     ):
         subprocess.run(("git", *turning, *command), cwd=where, check=True)
-    for name in ("params.yaml", "cluster/slurm.sh"):
-        assert (clone / name).read_bytes() == (ROOT / name).read_bytes()
-        assert b"\r" not in (clone / name).read_bytes()
+    tracked = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    ours = {name: path for name, path in tracked.items() if name.parts[0] != ".git"}
+    assert len(ours) > 400
+    assert [n for n, path in ours.items() if (clone / n).read_bytes() != path.read_bytes()] == []
+    assert b"\r" not in (clone / "cluster/slurm.sh").read_bytes()

@@ -17,6 +17,7 @@ from adambias.core.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
 
+RULE = "from adambias.rules import adam\n\n\ndef rule(beta2):\n    return adam(beta2=beta2)\n"
 BUG = "def rule(beta2):\n    raise KeyError('a bug')\n"
 
 
@@ -74,6 +75,19 @@ def test_more_bugs_ahead_than_the_error_budget_do_not_stop_a_sweep(project: Path
 
     assert not plan.pending
     assert list(Path("runs").glob("*/error.txt"))
+
+
+def test_workers_find_a_rule_beside_the_parameters_before_one_of_the_current_folder(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "rule_of_this_project.py").write_text(RULE)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "rule_of_this_project.py").write_text(BUG)
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.syspath_prepend(str(project))
+    change(project, "trial", rule="rule_of_this_project:rule")
+
+    assert not sweep.run(load_params(project / "params.yaml"), ["tiny"], track=False).pending
 
 
 def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(

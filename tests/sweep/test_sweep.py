@@ -137,6 +137,43 @@ def test_a_rule_of_ones_own_is_trained_anew_after_a_change_of_its_code(
     assert "1 done" in asked("status", "tiny").stdout
 
 
+def test_a_rule_beside_the_parameters_is_found_from_another_folder(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "from adambias.rules import adam\n\n\ndef rule():\n    return adam(beta1=0.9)\n"
+    (project / "rule_beside.py").write_text(rule)
+    change(project, "trial", rule="rule_beside:rule")
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    given = ("tiny", "--params", str(project / "params.yaml"))
+
+    done = asked("sweep", "--no-track", *given, "--executor", "inline")
+
+    assert done.returncode == 0, done.stderr
+    assert "no file to be found" not in (shown := asked("plan", *given).stdout), shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "said"),
+    [
+        ("rule_nowhere:rule", "", "has no file to be found: put it beside the parameters, put its"),
+        ("rule_here:ruel", "def rule(): ...", "cannot be imported (module 'rule_here' has no"),
+        ("rule_here:rule", "def rule(: ...", "cannot be imported (invalid syntax"),
+    ],
+)
+def test_a_rule_that_is_not_here_is_refused_before_ray_starts(
+    project: Path, rule: str, text: str, said: str
+) -> None:
+    (project / "rule_here.py").write_text(text)
+    change(project, "trial", rule=rule)
+
+    done = asked("sweep", "--no-track", "tiny")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: rule = '{rule}': {said}"), done.stderr
+    assert not (project / "runs").exists()
+
+
 def write_bug(project: Path) -> None:
     (project / "broken_rule.py").write_text("def rule(beta2):\n    raise KeyError('a bug')\n")
     change(project, "trial", rule="broken_rule:rule")
@@ -269,6 +306,34 @@ def test_a_sweep_of_another_folder_is_kept_and_shown_in_the_stores_of_that_folde
     shutil.rmtree(project / "data")
     shown = asked("sync", *params).stdout
     assert "data digits: is not prepared as this scale asks" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("""mein Prüfstand it's "a" $HOME #b;a:b\\""", ""),
+        ("a%20b", "has % or ? in its path, which SQLite's URI cannot hold: move the project, set "),
+    ],
+)
+def test_a_sweep_at_an_odd_path_works_or_is_refused_before_it_trains(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    odd = project / name / "project"
+    for made in ("params.yaml", "scales", "data"):
+        odd.mkdir(parents=True, exist_ok=True)
+        shutil.move(project / made, odd)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(odd)
+
+    done = asked("sweep", "tiny", "--executor", "inline")
+
+    assert done.returncode == bool(said), done.stderr
+    assert f"{odd}: {said}" in done.stderr or not said
+    made = {path.name for path in odd.iterdir()} - {"params.yaml", "scales", "data", "runs"}
+    assert made == (set() if said else {"mlflow.db", "mlartifacts"})
+    assert len(list(odd.glob("runs/*/done.json"))) == (not said)
+    assert [path.name for path in odd.parent.iterdir()] == ["project"]
 
 
 def test_a_grid_that_the_pipeline_leaves_out_is_named(project: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
-from adambias.core.entry import run_stage
+from adambias.core.entry import find_code_in, run_stage
 from adambias.core.errors import AdambiasError
 from adambias.data.manifest import check_arrays, prepared_digest
 from adambias.ledger.ledger import Ledger
@@ -38,6 +38,7 @@ def examine(path: Path, scale: str | None = None) -> int:
     except AdambiasError as error:
         _say("parameters", str(error), good=False)
         return 1
+    find_code_in(params.root)
     _say("parameters", f"{path}, scale {params.name}", good=True)
     failed = 0
     for name, check in CHECKS.items():
@@ -83,7 +84,7 @@ def _check_installation(params: Params) -> Iterator[str]:
 
 
 def _check_data(params: Params) -> Iterator[str]:
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         digest = prepared_digest(name, spec, params.data_root)
         check_arrays(name, params.data_root)
         yield f"{params.data_root / name}, digest {digest[:12]}"

@@ -42,7 +42,7 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
     if isinstance(params.scale, Scale):
         allowed = "is the switch of the pipeline: use dvc repro, or give a file with grids"
         raise ConfigError("FILE", str(path), allowed)
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         try:
             prepared_digest(name, spec, params.data_root)
         except DataError:

@@ -12,7 +12,7 @@ import click
 
 from adambias import __version__
 from adambias.config import Params, load_params
-from adambias.core.entry import guard
+from adambias.core.entry import find_code_in, guard
 from adambias.core.errors import AdambiasError
 from adambias.core.flows import FLOW_NAMES
 
@@ -67,6 +67,13 @@ def main(debug: bool) -> None:
     """
 
 
+def _load(path: Path, scale: str | None = None) -> Params:
+    """Read the parameters; what they name may be code beside them, from wherever one asks."""
+    params = load_params(path, scale)
+    find_code_in(params.root)
+    return params
+
+
 def _grids(params: Params, names: Iterable[str]) -> list[str]:
     return list(names) or list(params.scale.grids)
 
@@ -107,7 +114,7 @@ def plan(
     """
     from adambias.cli.plan import print_plan
 
-    params = load_params(path, scale)
+    params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
     print_plan(params, names, confirmed=confirmed, listing=listing, slots=slots)
@@ -131,7 +138,7 @@ def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, wat
     """
     from adambias.cli.status import print_status, watch_status
 
-    params = load_params(path, scale)
+    params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
     if not watch:
@@ -176,7 +183,7 @@ def sweep(
     from adambias.cli.plan import pipeline_notes
     from adambias.sweep import run as sweeping
 
-    params = load_params(path, scale)
+    params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
     for line in pipeline_notes(params, names):
@@ -211,7 +218,7 @@ def run(path: Path, yes: bool, executor: Any, track: bool) -> None:
     """
     from adambias.cli import experiment
 
-    params = load_params(path)
+    params = _load(path)
     confirmed = _confirm(params, list(params.scale.grids), yes)
     experiment.run(params, path, executor=executor, confirmed=confirmed, track=track)
 
@@ -264,7 +271,7 @@ def follow(
     """
     from adambias.cli import follow as following
 
-    params = load_params(path, scale)
+    params = _load(path, scale)
     trial = following.trial_from(params, assignments)
     following.run(params, trial, laws, out=out, every=every, substeps=substeps, device=device)
 
@@ -306,7 +313,7 @@ def sync(scale: str | None, path: Path, yes: bool) -> None:
     from adambias.ledger.plan import make_plan
     from adambias.tracking import tracker_for
 
-    params = load_params(path, scale)
+    params = _load(path, scale)
     ledger = Ledger.open(params.store)
     names = list(params.scale.grids)
     confirmed = _confirm(params, names, yes)

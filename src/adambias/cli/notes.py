@@ -10,7 +10,7 @@ from rich.console import Console
 from adambias.config import SEMANTICS_VERSION, Trial, naming
 from adambias.data.manifest import PREPARE
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import Plan
+from adambias.ledger.plan import NO_FILE, Plan
 
 
 def open_console() -> Console:
@@ -43,8 +43,7 @@ def print_notes(plan: Plan, ledger: Ledger) -> None:
         console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
     for field, name in sorted({each for job in plan.jobs for each in job.lacking}):
         console.print(
-            f"{field} {name}: has no file to be found, so finished trials of it are not "
-            "recognised: put its folder on PYTHONPATH, or install it"
+            f"{field} {name}: {NO_FILE}; until then finished trials of it are not recognised"
         )
     others = sum(
         outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION

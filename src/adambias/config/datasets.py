@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 from adambias.core.errors import ConfigError
@@ -33,6 +34,9 @@ class DatasetSpec(Validated):
         Of the choice and order of the inputs, and of the label noise.
     options : mapping
         Options of the source, by the names of its own parameters.
+    base : str
+        Folder that a relative ``path``, and ``downloads``, are in. No setting of the preparation,
+        and not for a file to give: it is the folder of the parameters, by default the current one.
     """
 
     source: Annotated[str, SOURCES.choice]
@@ -42,6 +46,7 @@ class DatasetSpec(Validated):
     label_noise: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     seed: Annotated[int, Range(at_least=0)] = 0
     options: Options = field(default_factory=Options)
+    base: str = field(default="", compare=False, metadata={"given": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +55,10 @@ class DatasetSpec(Validated):
         if not is_own(self.source) and needed != given and self.source != "text":
             words = " and ".join(NEED_PATH)
             raise ConfigError("path", self.path, f"is needed by sources {words}, text may have one")
+
+    def located(self) -> DatasetSpec:
+        """Return it as its source gets it: with a ``path`` that does not hang on where one is."""
+        return self if self.path is None else replace(self, path=str(Path(self.base, self.path)))
 
 
 @dataclass(frozen=True, kw_only=True)

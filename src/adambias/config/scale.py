@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from adambias.config.analysis import Analyse
-from adambias.config.datasets import Prepare
+from adambias.config.datasets import DatasetSpec, Prepare
 from adambias.config.figures import Figures
 from adambias.config.files import ScaleFiles, read_yaml, scale_names
 from adambias.config.grid import Grid
@@ -148,6 +148,12 @@ class Params:
         return Path(os.environ.get("ADAMBIAS_DATA") or self.root / "data").absolute()
 
     @property
+    def datasets(self) -> dict[str, DatasetSpec]:
+        """The datasets to prepare, with the folder of the file for what their paths begin in."""
+        named = self.scale.prepare.datasets.items()
+        return {name: replace(spec, base=str(self.root)) for name, spec in named}
+
+    @property
     def store(self) -> str:
         """Location of the ledger: ``ADAMBIAS_STORE``, else ``runs`` beside the file."""
         return os.environ.get("ADAMBIAS_STORE") or str(self.root / "runs")
@@ -158,6 +164,21 @@ class ScaleParams(Params):
     """Those of the pipeline: the scale that ``params.yaml`` switches to."""
 
     scale: Scale
+
+    @property
+    def data_root(self) -> Path:
+        """As of any parameters; in a stage of DVC's it must be ``data``, the output that it keeps.
+
+        Raises
+        ------
+        ConfigError
+            If ``ADAMBIAS_DATA`` is elsewhere in a stage.
+        """
+        found = super().data_root
+        if "DVC_STAGE" in os.environ and found.resolve() != (self.root / "data").resolve():
+            allowed = "is not where DVC keeps the data of its stages, data/: unset it for dvc repro"
+            raise ConfigError("ADAMBIAS_DATA", os.environ["ADAMBIAS_DATA"], allowed)
+        return found
 
 
 def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> Params:

@@ -34,7 +34,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     telemetry.opt_out()
-    _find_own_code()
+    find_code_in(Path.cwd())
     try:
         work()
     except (AdambiasError, OSError) as error:
@@ -66,19 +66,21 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _find_own_code() -> None:
-    """Let ``package.module:factory`` name a module in the current folder, as ``python -m`` does.
+def find_code_in(folder: Path) -> None:
+    """Let ``package.module:factory`` name a module in a folder, as ``python -m`` does here.
 
     A console script and a stage's script look beside themselves only. Last on the path, so that a
-    file of the project hides no installed module here; workers and the mirror inherit it.
+    file of the project hides no installed module, but before the current folder, which may be that
+    of another project. Processes that this one starts inherit it.
     """
-    here = str(Path.cwd())
     if sys.flags.safe_path:
         return
-    if here not in sys.path:
-        sys.path.append(here)
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*paths, here]))
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    for paths in (sys.path, inherited):
+        before = paths.index(here) if (here := str(Path.cwd())) in paths else len(paths)
+        if str(folder) not in paths[: before + 1]:
+            paths.insert(before, str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join(inherited)
 
 
 def run_stage(main: Callable[[], object]) -> None:

@@ -73,7 +73,7 @@ class Registry:
         try:
             found = importlib.import_module(module)
             factory = getattr(_as_on_disk(found) if is_own(name) else found, attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a module of one's own runs here, and may raise anything
             raise ConfigError(self.key, name, f"cannot be imported ({error})") from None
         if not callable(factory):
             raise ConfigError(self.key, name, self.must)

@@ -172,7 +172,11 @@ def build(cls: type[T], mapping: Any, where: str = "") -> T:
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(where.rstrip("."), mapping, "must be a section with keys and values")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if not field.metadata.get("given")  # by the program, not by a file
+    }
     for key in mapping:
         if key not in fields:
             raise ConfigError(

@@ -18,6 +18,7 @@ from adambias.data.manifest import (
     TENSORS,
     arrays_of,
     data_root,
+    is_prepared_as,
     read_array,
     read_manifest,
     settings,
@@ -186,15 +187,21 @@ def load_dataset(
             seed=seed,
             options=Options(options),
         )
-        folder = _folder_for(name, spec, base)
-        if not (folder / MANIFEST).exists():
-            prepare_into(folder, name, spec)
+        return dataset_of(name, spec, base)
+    return _read(folder, name)
+
+
+def dataset_of(name: str, spec: DatasetSpec, root: Path) -> Dataset:
+    """Return the dataset that a specification describes, prepared on first use."""
+    folder = _folder_for(name, spec, root)
+    if not (folder / MANIFEST).exists():
+        prepare_into(folder, name, spec)
     return _read(folder, name)
 
 
 def _folder_for(name: str, spec: DatasetSpec, base: Path) -> Path:
     taken = base / name / MANIFEST
-    if not taken.exists() or read_manifest(base / name)["settings"] == settings(spec):
+    if not taken.exists() or is_prepared_as(read_manifest(base / name), spec):
         return base / name
     text = json.dumps(settings(spec), sort_keys=True)
     return base / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

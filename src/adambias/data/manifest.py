@@ -41,7 +41,8 @@ def settings(spec: DatasetSpec) -> dict[str, Any]:
 
     Default sizes are filled in, and a source of one's own is known by its code.
     """
-    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    fields = [field for field in dataclasses.fields(spec) if not field.metadata.get("given")]
+    values = {field.name: getattr(spec, field.name) for field in fields}
     # Left out without any, as manifests have it that were written before there were options.
     values["options"] = dict(spec.options)
     if not spec.options:
@@ -49,7 +50,7 @@ def settings(spec: DatasetSpec) -> dict[str, Any]:
     if spec.train_size is None:
         values["train_size"] = TRAIN_SIZES.get(spec.source)
     if spec.source in FROM_A_FILE and spec.path is not None:
-        values["file"] = _sha256(Path(spec.path))
+        values["file"] = _sha256(Path(spec.base, spec.path))
     if is_own(spec.source):
         values["source_code"] = code_of(spec.source)
     return values
@@ -61,6 +62,17 @@ def _sha256(file: Path) -> str | None:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return None
+
+
+def is_prepared_as(manifest: Mapping[str, Any], spec: DatasetSpec) -> bool:
+    """Tell whether a manifest's settings are those of a specification.
+
+    A file that is not here cannot have changed: a node needs the prepared data, not the file.
+    """
+    asked = settings(spec)
+    if asked.get("file", "") is None:
+        asked["file"] = manifest["settings"].get("file")
+    return bool(manifest["settings"] == asked)
 
 
 def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None) -> str:
@@ -75,10 +87,7 @@ def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: is not prepared: run {PREPARE}")
     manifest = read_manifest(folder)
-    asked = settings(spec)
-    if asked.get("file", "") is None:
-        asked["file"] = manifest["settings"].get("file")
-    if manifest["settings"] != asked:
+    if not is_prepared_as(manifest, spec):
         raise DataError(
             f"{folder}: was prepared with other settings than the scale's: run {PREPARE}"
         )

@@ -64,7 +64,7 @@ def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:
 
 def _read_source(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
     """Return what a source gives: its arrays, as far as they can be trained on, and its classes."""
-    arrays, classes = SOURCES.make(spec.source, spec, options=spec.options, key="options")
+    arrays, classes = SOURCES.make(spec.source, spec.located(), options=spec.options, key="options")
     names = TENSORS if TENSORS[0] in arrays else ARRAYS
     lacking = [name for name in names if name not in arrays]
     if lacking:

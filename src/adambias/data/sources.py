@@ -24,9 +24,9 @@ from adambias.data.manifest import (
 Arrays: TypeAlias = dict[str, np.ndarray]
 
 
-def downloads_root() -> Path:
-    """Return where torchvision's own files lie: ``ADAMBIAS_DOWNLOADS``, or ``downloads``."""
-    return Path(os.environ.get("ADAMBIAS_DOWNLOADS") or "downloads")
+def downloads_root(base: str = "") -> Path:
+    """Return where torchvision looks: ``ADAMBIAS_DOWNLOADS``, or ``downloads`` in ``base``."""
+    return Path(os.environ.get("ADAMBIAS_DOWNLOADS") or Path(base, "downloads"))
 
 
 def stratified(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -85,7 +85,7 @@ def _cifar(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
     from torchvision import datasets
 
     reader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.source]
-    downloads = downloads_root()
+    downloads = downloads_root(spec.base)
     rng = np.random.default_rng([spec.seed, 1])
     arrays: Arrays = {}
     for split, size in (("train", spec.train_size), ("test", spec.test_size)):

@@ -14,13 +14,18 @@ from adambias.config.measures import further
 from adambias.config.trial import HYPERPARAMETERS, NAMING_CODE, WITH_OPTIONS, ignored_fields
 from adambias.core.errors import ConfigError, DataError, LedgerError
 from adambias.core.options import Options
-from adambias.core.registry import MISSING, code_of, is_own
+from adambias.core.registry import MEASURES, MISSING, code_of, is_own
 from adambias.data.manifest import prepared_digest
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
 LARGE = 10_000
 """A grid of more trials than this is refused as a likely mistake, unless it is confirmed."""
+NO_FILE = (
+    "has no file to be found: put it beside the parameters, put its folder on PYTHONPATH, or "
+    "install it"
+)
+"""What is said of code of one's own that is nowhere on the path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +273,23 @@ def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
     return by_key
 
 
+def refuse_absent_code(jobs: Iterable[Job]) -> None:
+    """Refuse code of one's own that is not here: each worker would fail on it, one after another.
+
+    Raises
+    ------
+    ConfigError
+        If it has no file to be found, or cannot be imported.
+    """
+    named: set[tuple[str, str]] = set()
+    for job in jobs:
+        for part, name in job.lacking:
+            raise ConfigError(part, name, NO_FILE)
+        named |= {(part, name) for part, names in job.trial.own_code().items() for name in names}
+    for part, name in sorted(named):
+        {**WITH_OPTIONS, "measures": MEASURES}[part].factory(name)
+
+
 def _refuse_options(trials: Iterable[Trial]) -> None:
     """Refuse what a factory would refuse on a worker; code that is not here is the worker's."""
     asked: dict[tuple[str, str, str], Options] = {}
@@ -311,7 +333,7 @@ def _without_twins(jobs: list[Job], left_out: Counter[str]) -> Iterator[Job]:
 
 def _digests(params: Params, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     digests, unprepared = {}, []
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         try:
             digests[name] = prepared_digest(name, spec, params.data_root)
         except DataError:

@@ -32,6 +32,8 @@ class Assignment:
         Path or URI of the ledger.
     data_root : str
         Folder of prepared datasets; a node that lacks the dataset prepares its own copy.
+    root : str
+        Folder of the parameters, where code of one's own may be.
     dataset : DatasetSpec
         How the dataset is prepared.
     extends : str or None
@@ -53,6 +55,7 @@ class Assignment:
     job: Job
     store: str
     data_root: str
+    root: str
     dataset: DatasetSpec
     extends: str | None = None
     checkpoint_seconds: float = 30.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 import uuid
@@ -69,6 +70,9 @@ class TrainTrial(tune.Trainable):
             self._bundles = bundles
         self._bundle = self._bundles[config["key"]]
         self._together: Together | None = None
+        # First, as Ray puts the driver's current folder, which may be that of another project.
+        if sys.path[0] != self._bundle[0].root:
+            sys.path.insert(0, self._bundle[0].root)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next bundle in the same process."""

@@ -17,7 +17,7 @@ from adambias.core.errors import OutOfTime, SweepError
 from adambias.core.validation import duration
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import Plan, make_plan
+from adambias.ledger.plan import Plan, make_plan, refuse_absent_code
 from adambias.sweep.assignment import Assignment
 from adambias.sweep.inline import run_inline
 from adambias.sweep.progress import SweepProgress
@@ -137,7 +137,7 @@ def setup_of(params: Params, began: float = 0.0, time: str | None = None) -> Set
     scale = params.scale
     return Setup(
         resources=scale.resources,
-        datasets=scale.prepare.datasets,
+        datasets=params.datasets,
         data_root=params.data_root,
         root=params.root,
         deadline=deadline_of(began, time or scale.resources.time),
@@ -165,6 +165,7 @@ def run_plan(
     """Run what a plan leaves to do, ``own`` trials first, and return how it ended."""
     for name in sorted({job.trial.dataset for job in plan.pending}):
         check_arrays(name, setup.data_root)  # here once, not by every trial
+    refuse_absent_code(plan.pending)
     for line in plan.damaged:
         logger.warning("%s", line)
     ledger.initialise()
@@ -214,6 +215,7 @@ def _assignments(setup: Setup, plan: Plan, ledger: Ledger) -> list[Assignment]:
             job=job,
             store=ledger.store.uri,
             data_root=str(setup.data_root),
+            root=str(setup.root),
             dataset=setup.datasets[job.trial.dataset],
             extends=plan.extends.get(job.key),
             checkpoint_seconds=resources.checkpoint_seconds,

@@ -169,7 +169,7 @@ def _prepared(name: str, root: Path, digest: str | None) -> tuple[DatasetSpec, s
     manifest = read_manifest(folder)
     found_out = ("source_code", "file")
     settings = {k: v for k, v in manifest["settings"].items() if k not in found_out}
-    return DatasetSpec(**settings), str(manifest["digest"])
+    return DatasetSpec(**settings, base=str(Path.cwd())), str(manifest["digest"])
 
 
 def _table(ledger: Ledger, trials: Mapping[str, Trial]) -> pd.DataFrame:

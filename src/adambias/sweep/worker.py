@@ -7,7 +7,6 @@ Knows the ledger and the trainer, and nothing of Ray: every executor drives tria
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import math
@@ -25,7 +24,7 @@ import adambias
 from adambias.config import DatasetSpec
 from adambias.core.errors import CheckpointError, ConfigError, DataError
 from adambias.core.registry import MISSING
-from adambias.data.dataset import Dataset, load_dataset
+from adambias.data.dataset import Dataset, dataset_of
 from adambias.ledger.job import Job, own_sources
 from adambias.ledger.ledger import Ledger, machine
 from adambias.ledger.speed import kind_of
@@ -281,7 +280,7 @@ class _Log(logging.Handler):
 
 @functools.lru_cache(maxsize=2)  # a worker trains many trials on the same data, one after another
 def _load(name: str, spec: DatasetSpec, root: str) -> Dataset:
-    return load_dataset(name, root=Path(root), **dataclasses.asdict(spec))
+    return dataset_of(name, spec, Path(root))
 
 
 def _dataset(assignment: Assignment) -> Dataset:

@@ -52,7 +52,13 @@ def checked_uri(uri: str, root: str | os.PathLike[str] = ".") -> str:
     if uri.startswith("sqlite:///"):
         path = uri.removeprefix("sqlite:///")
         if path not in ("", ":memory:"):
-            return f"sqlite:///{Path(root).resolve() / path}"
+            folder = Path(root).resolve()
+            if not Path(path).is_absolute() and {"%", "?"} & set(str(folder)):
+                raise TrackingError(
+                    f"{folder}: has % or ? in its path, which SQLite's URI cannot hold: move the "
+                    "project, set MLFLOW_TRACKING_URI, or sweep with --no-track"
+                )
+            return f"sqlite:///{folder / path}"
     elif scheme(uri) in DATABASES[1:]:
         return _with_driver(uri)
     raise TrackingError(
