@@ -21,8 +21,8 @@ import pytest
 
 PATIENCE = 15.0
 """Seconds in which processes may end by themselves: Ray's agents take some."""
-OURS = "adambias-*"
-"""Folders that sweeps make in the temporary folder; Ray keeps the logs of a session by itself."""
+OURS = "adambias-tune-*"
+"""What sweeps make in the temporary folder; Ray keeps the logs of a session by itself."""
 PR_SET_CHILD_SUBREAPER = 36
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """Processes that Python keeps beside its own until it ends."""

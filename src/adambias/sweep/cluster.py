@@ -20,7 +20,7 @@ import adambias
 from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
-from adambias.sweep.own_ray import watched
+from adambias.sweep.own_ray import reaping, watched
 
 ANSWER_SECONDS = 5.0
 """Most seconds that the head of a cluster takes to answer for the first time."""
@@ -77,11 +77,13 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     say(f"Ray has {_there()}")
     # Ray prints the last page of a lost node's log here; what a trial has lost is said anyway.
     ray._private.worker.print_to_stdstream = lambda *data, **settings: None
-    try:
-        with contextlib.nullcontext() if address else watched():
-            yield
-    finally:
-        ray.shutdown()
+    with contextlib.ExitStack() as ends:
+        if not address:
+            ends.enter_context(reaping())
+        ends.callback(ray.shutdown)
+        if not address:
+            ends.enter_context(watched())
+        yield
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -30,22 +30,25 @@ def watched() -> Iterator[None]:
     SweepError
         If Ray loses one of its own processes; it would end this one, with pages of its state.
     """
-    vital = {p.name(): p for p in psutil.Process().children() if p.name() in VITAL}
+    vital = _vital()
     lost: list[str] = []
     ended = threading.Event()
-    with _reaping(vital.get("raylet")):
-        threading.Thread(target=_watch, args=(vital, lost, ended), daemon=True).start()
-        try:
-            yield
-        except BaseException:
-            if lost:
-                raise SweepError(
-                    f"Ray on this machine: its {lost[0]} is gone, perhaps killed for want of "
-                    "memory: run the same command again to go on"
-                ) from None
-            raise
-        finally:
-            ended.set()
+    threading.Thread(target=_watch, args=(vital, lost, ended), daemon=True).start()
+    try:
+        yield
+    except BaseException:
+        if lost:
+            raise SweepError(
+                f"Ray on this machine: its {lost[0]} is gone, perhaps killed for want of memory: "
+                "run the same command again to go on"
+            ) from None
+        raise
+    finally:
+        ended.set()
+
+
+def _vital() -> dict[str, psutil.Process]:
+    return {p.name(): p for p in psutil.Process().children() if p.name() in VITAL}
 
 
 def _watch(vital: dict[str, psutil.Process], lost: list[str], ended: threading.Event) -> None:
@@ -66,12 +69,13 @@ def _alive(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def _reaping(raylet: psutil.Process | None) -> Iterator[None]:
+def reaping() -> Iterator[None]:
     """Let a process of its own end Ray's agents once this one has ended, however that was.
 
     Linux kills ``gcs_server`` and raylet with their parent, and workers follow the raylet. Its
     agents stay for a minute or more: they try to tell of it to the one that is gone as well.
     """
+    raylet = _vital().get("raylet")
     agents = raylet.children() if raylet is not None else []
     # A process group of its own: Ctrl-C is for the sweep, which may need a while to end.
     child = subprocess.Popen(
