@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,10 +18,7 @@ from adambias.config import Trial
 if TYPE_CHECKING:
     from adambias.data.dataset import Dataset
 
-# A shell lets its background jobs ignore Ctrl-C, and what they start inherits that unless there is
-# a handler: tests press Ctrl-C on what they have started.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+pytest_plugins = ["leftovers"]
 
 # Ray's workers are nice to other programs, so nice that beside two tests that compute, a trial of
 # seconds takes minutes: a wait for it then fails.

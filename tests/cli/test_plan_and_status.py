@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -18,11 +19,18 @@ from adambias.cli.plan import print_plan, slots_here
 from adambias.cli.status import print_status, watch_status
 from adambias.config import Grid, Params, Resources, load_params
 from adambias.data.preparation import prepare
+from adambias.ledger import alive
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Look again for a moment only: no trial of these tests takes longer to report."""
+    monkeypatch.setattr(alive, "PATIENCE", 2.0)
 
 
 @pytest.fixture
@@ -54,8 +62,12 @@ def jobs(params, ledger) -> list[Job]:
 def report(ledger: Ledger, job: Job, *, age: float, epoch_seconds: float | None) -> None:
     """Leave a trial's report, ``age`` seconds old."""
     start(ledger, job, 3)
+    ledger.save_progress(job.key, reported(age, epoch_seconds))
+
+
+def reported(age: float, epoch_seconds: float | None) -> dict[str, object]:
     content = {"epoch": 3, "host": "node7", "seconds_per_epoch": epoch_seconds}
-    ledger.save_progress(job.key, {**content, "updated": time.time() - age})
+    return {**content, "updated": time.time() - age}
 
 
 def line_of(job: Job, shown: str) -> str:
@@ -145,6 +157,31 @@ def test_a_trial_of_slow_epochs_runs_though_it_reports_rarely(
     print_status(params, ["beta2"])
 
     assert f" {state} " in line_of(jobs[0], capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("off", [-600.0, 600.0])
+def test_a_trial_runs_whose_reports_change_though_its_clock_is_minutes_off(
+    params, ledger, jobs, capsys, off
+):
+    report(ledger, jobs[0], age=-off, epoch_seconds=0.1)
+    report(ledger, jobs[1], age=-off, epoch_seconds=0.1)
+    ended = threading.Event()
+
+    def train() -> None:
+        while not ended.wait(0.2):
+            ledger.save_progress(jobs[0].key, reported(-off, 0.1))
+
+    worker = threading.Thread(target=train)
+    worker.start()
+    try:
+        print_status(params, ["beta2"])
+    finally:
+        ended.set()
+        worker.join()
+
+    shown = capsys.readouterr().out
+    assert " running on node7 " in line_of(jobs[0], shown)
+    assert " interrupted " in line_of(jobs[1], shown)
 
 
 def test_watching_ends_when_every_trial_is_finished(params, ledger, jobs, capsys, monkeypatch):

@@ -29,6 +29,8 @@ GRIDS = {
     "tiny": {"axes": AXES},
     "beta2": {"base": {"epochs": 150, "eval_every": 50}, "axes": AXES},
 }
+# A shell lets its background jobs ignore Ctrl-C; what they start inherits that.
+IN_THE_BACKGROUND = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 SECONDS = 280.0
 """Most seconds a sweep may take here; many processes may share the machine."""
 
@@ -123,6 +125,11 @@ def asked(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
         timeout=SECONDS,
         check=False,
     )
+
+
+def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:
+    """Wait for processes to end; tell whether all do."""
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 
 def trial_workers(ancestor: psutil.Process) -> list[psutil.Process]:

@@ -126,7 +126,7 @@ def test_a_trial_from_its_first_write_to_its_last(ledger):
     assert ledger.started([job.key]) == {job.key}
     assert ledger.done(job.key) is None
     assert len(ledger.history(job.key)) == 2
-    assert ledger.progress(job.key)["epoch"] == 2
+    assert dict(ledger.reports([job.key])).get(job.key)["epoch"] == 2
 
     ledger.store.write(f"{job.key}/error.txt", b"a lost worker")
     finish(ledger, job)
@@ -134,7 +134,7 @@ def test_a_trial_from_its_first_write_to_its_last(ledger):
     assert ledger.finished([job.key, "0" * 16]) == {job.key}
     assert ledger.started([job.key]) == set()
     assert ledger.text(job.key, "error.txt") == ""
-    assert ledger.progress(job.key) is None
+    assert dict(ledger.reports([job.key])).get(job.key) is None
     pd.testing.assert_frame_equal(ledger.history(job.key), history_of(4))
     assert ledger.damaged(job.key) is None
     assert ledger.foreign() == []

@@ -15,7 +15,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import ROOT, SECONDS, Running, has_checkpoint, moment, tables, trial_workers
+from processes import (
+    ROOT,
+    SECONDS,
+    Running,
+    all_end,
+    has_checkpoint,
+    moment,
+    tables,
+    trial_workers,
+)
 
 BIN = Path(sys.executable).parent
 STAGE = "sweep@beta2"
@@ -47,7 +56,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[psutil.Po
     """Start a head and a worker as two commands; return the address and both processes."""
     # Unset, `ray start` asks for a token where there is one, and a driver sends none.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # A longer path would not fit a socket.
+    folder = tempfile.mkdtemp(prefix="ray-")  # not tmp_path: too long for a socket's name
     address = f"127.0.0.1:{_free_port()}"
     common = ["--block", "--num-cpus=1", "--object-store-memory=80000000"]
     head = ["--head", f"--port={address.partition(':')[2]}", f"--temp-dir={folder}"]
@@ -114,6 +123,17 @@ def test_ctrl_c_leaves_the_stage_not_done_and_the_next_repro_goes_on_without_a_l
     assert "MLflow is behind" in again.said()
     assert _status(repository) == 0
     assert tables(repository, "beta2") == undisturbed
+
+
+def test_the_stage_and_its_ray_end_with_a_dvc_that_is_killed(repository: Path) -> None:
+    repro = Running(repository, "dvc", "repro", STAGE)
+    repro.wait_for(lambda: has_checkpoint(repository))
+    started = repro.process.children(recursive=True)
+    repro.process.kill()
+
+    assert all_end(started)
+    assert repro.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
+    assert not list(Path(tempfile.gettempdir()).glob("adambias-tune-*"))
 
 
 def _status(repository: Path) -> int:

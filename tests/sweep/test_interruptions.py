@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from processes import (
+    IN_THE_BACKGROUND,
     SECONDS,
     Running,
     adambias,
+    all_end,
     asked,
     change,
     has_checkpoint,
@@ -50,13 +54,46 @@ def test_an_interrupted_sweep_says_so(project: Path) -> None:
 @pytest.mark.parametrize("executor", ["inline", "ray"])
 def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path, executor: str) -> None:
     change(project, "trial", epochs=5000)
-    run = sweep_of(project, "tiny", "--executor", executor)
+    command = adambias("sweep", "--no-track", "tiny", "--executor", executor)
+    run = Running(project, *IN_THE_BACKGROUND, *command)
     run.wait_for(lambda: has_checkpoint(project))
+    started = run.process.children(recursive=True)
     run.process.send_signal(signal.SIGTERM)
 
     assert run.end() == 130
+    assert all_end(started)
     assert " running on " not in asked("status", "tiny").stdout
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
+
+
+@pytest.mark.parametrize("lost", ["raylet", "gcs_server"])
+def test_a_sweep_whose_ray_is_killed_says_so_in_one_line(project: Path, lost: str) -> None:
+    change(project, "trial", epochs=5000)
+    run = sweep_of(project, "tiny")
+    run.wait_for(lambda: has_checkpoint(project))
+    started = run.process.children(recursive=True)
+    next(each for each in started if each.name() == lost).kill()
+
+    assert run.end() == 1
+    assert all_end(started)
+    assert run.said().splitlines()[-1] == (
+        f"error: Ray on this machine: its {lost} is gone, perhaps killed for want of memory: run "
+        "the same command again to go on"
+    )
+    assert len(run.said().splitlines()) < 10
+    assert not list(Path(tempfile.gettempdir()).glob("adambias-tune-*"))
+
+
+def test_no_process_of_ray_outlives_a_killed_driver(project: Path) -> None:
+    change(project, "trial", epochs=5000)
+    run = sweep_of(project, "tiny")
+    run.wait_for(lambda: has_checkpoint(project))
+    started = run.process.children(recursive=True)
+    run.process.kill()
+
+    assert all_end(started)
+    for folder in Path(tempfile.gettempdir()).glob("adambias-tune-*"):
+        shutil.rmtree(folder)
 
 
 def test_a_killed_driver_without_ray_goes_on_to_the_same_tables(

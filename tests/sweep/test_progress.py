@@ -51,6 +51,16 @@ def test_the_counts_follow_the_trials(progress):
     assert [shown[n] for n in ("done", "running", "pending", "diverged")] == ["2/4", "0", "1", "1"]
 
 
+def test_a_sweep_whose_own_trials_cannot_all_finish_runs_none_ahead_for_others():
+    plan = Plan(grids={"g": [FIRST, SECOND], "other": [THIRD]}, outcomes={}, started=frozenset())
+    progress = SweepProgress(plan, title="smoke: g", ahead=[THIRD.key])
+    progress.fail(FIRST.key, "a reason")
+    assert not progress.has_failed(10)
+
+    progress.update(SECOND.key, report(10, "finished"))
+    assert progress.has_failed(10)
+
+
 def test_a_report_that_comes_twice_counts_once(progress):
     for _ in range(2):
         progress.update(FIRST.key, report(10, "finished"))

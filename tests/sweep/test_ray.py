@@ -13,7 +13,7 @@ from processes import change, tables
 import adambias
 from adambias.cli import doctor
 from adambias.config import SEMANTICS_VERSION, load_params
-from adambias.core.errors import AdambiasError, StoreError, SweepError
+from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
 
@@ -137,7 +137,7 @@ def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
     assert problem.startswith(f"ADAMBIAS_STORE = {project}/file/runs: cannot be read (Not a dir")
 
 
-def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
+def test_a_folder_that_stays_lost_is_tried_again_and_then_ends_its_trial(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(project, "resources", retries=1, error_budget=1, max_concurrent=1)
@@ -147,11 +147,11 @@ def test_a_store_that_stays_lost_is_tried_again_and_then_ends_the_sweep(
     (project / "runs").mkdir()
     (project / "runs" / job.key).write_text("a file where the trial's folder has to be")
 
-    with pytest.raises(StoreError, match=r"ADAMBIAS_STORE = .*: cannot be read"):
+    with pytest.raises(SweepError, match=r"^1 of 1 trials are not finished, 1 failed"):
         sweep.run(load_params(), ["tiny"], track=False)
 
     said = capsys.readouterr().err
-    reason = "adambias.core.errors.StoreError: ADAMBIAS_STORE = "
+    reason = f"adambias.core.errors.FolderError: {project}/runs/{job.key}: cannot be "
     assert f"trial {job.key} goes on from its last checkpoint: {reason}" in said
     assert f"trial {job.key} failed: {reason}" in said
     assert "Traceback" not in said

@@ -256,6 +256,35 @@ def test_a_folder_under_the_key_of_another_trial_fails_with_a_line_and_is_kept(
     assert (project / "runs" / second.key / "history.parquet").read_bytes() == before
 
 
+@pytest.mark.parametrize("trouble", ["a file", "no permission"])
+def test_a_folder_that_cannot_be_used_is_its_own_trials_trouble(
+    project: Path, trouble: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params()
+    first, *rest = make_plan(params, ["tiny"], Ledger.open(params.store)).jobs
+    folder = project / "runs" / first.key
+    folder.parent.mkdir()
+    if trouble == "a file":
+        folder.write_text("where the trial's folder has to be")
+    else:
+        folder.mkdir(mode=0o000)
+        if os.access(folder, os.R_OK):
+            pytest.skip("nothing is forbidden to root")
+    reason = {"a file": "Not a directory", "no permission": "Permission denied"}[trouble]
+
+    with pytest.raises(SweepError, match=r"^1 of 4 trials are not finished, 1 failed") as caught:
+        run_inline("tiny")
+
+    assert f"{folder} (FolderError: {folder}: cannot be " in str(caught.value)
+    line = f"{folder}: cannot be read ({reason}): ask its owner for permission, or take it out"
+    assert Ledger.open(params.store).finished(job.key for job in rest) == {j.key for j in rest}
+    for command in ("plan", "status"):
+        shown = asked(command, "tiny")
+        assert shown.returncode == 0, shown.stderr
+        assert line in shown.stdout
+        assert "3 done, 1 pending" in shown.stdout or command == "plan"
+
+
 def test_two_trials_with_one_key_are_refused_before_anything_runs(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,7 @@ def test_a_store_that_is_away_for_a_moment_does_not_cost_the_state_in_memory(
 
     threading.Timer(0.5, comes_back).start()
     assert active.advance()["status"] == "finished"
-    assert "cannot be read" in (folder / "log.txt").read_text()
+    assert "cannot be written" in (folder / "log.txt").read_text()
 
 
 def test_the_folder_of_a_failing_trial_holds_its_log(

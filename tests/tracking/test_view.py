@@ -184,6 +184,21 @@ def test_a_stale_trial_is_not_shown_as_running(project, uri, jobs, sync):
     assert parent.info.status == "RUNNING", "a sweep elsewhere does"
 
 
+@pytest.mark.parametrize("off", [-1800.0, 1800.0])
+def test_a_trial_is_shown_as_running_while_its_reports_change_whatever_its_clock_says(
+    project, uri, jobs, writer, off
+):
+    ledger, now = made_ledger(project / "runs", []), time.time()
+    passes = writer(ledger, jobs)
+    for second in range(2):
+        run_trial(ledger, jobs[0], 12, updated=now + off + second)
+        run_trial(ledger, jobs[1], 12, updated=now + off)
+        passes.write()
+
+    shown = {key: run.tags["status"] for key, run in view_of(uri, EXPERIMENT).items()}
+    assert shown == {jobs[0].key: "running", jobs[1].key: "interrupted"}
+
+
 def test_divergence_is_flagged_and_not_drawn(project, uri, jobs, sync):
     ledger = made_ledger(project / "runs", jobs[1:])
     history = history_of(jobs[0], 9)

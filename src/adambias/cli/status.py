@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,10 @@ from rich.table import Table
 
 from adambias.cli.notes import describe, open_console, print_notes
 from adambias.config import Params, naming
+from adambias.ledger.alive import Pulses, look_twice
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan, make_plan
 
-ALIVE_SECONDS = 60.0
-"""A trial whose last report is older than this, and than three of its epochs, is interrupted."""
-FIRST_EPOCH_SECONDS = 300.0
-"""What an epoch is taken to last until the first is over."""
 WATCH_SECONDS = 2.0
 """Seconds between two looks at the ledger."""
 
@@ -31,7 +28,8 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
     """Print one line per trial, its state and how far it is, and a line of counts."""
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
-    standing = _standing(plan, ledger)
+    reports, running = look_twice(ledger, plan.pending)
+    standing = _standing(plan, ledger, reports, running)
     console = open_console()
     console.print(_status_table(plan, standing))
     console.print(_counts(standing))
@@ -53,10 +51,13 @@ def watch_status(params: Params, names: list[str], *, confirmed: bool = False) -
 
 
 def _watch(plan: Plan, ledger: Ledger, live: Live) -> None:
+    pulses = Pulses()
     while True:
         news = dict(ledger.outcomes(job.key for job in plan.pending))
         plan = dataclasses.replace(plan, outcomes={**plan.outcomes, **news})
-        standing = _standing(plan, ledger)
+        reports = dict(ledger.reports(job.key for job in plan.pending))
+        running = pulses.look(plan.pending, reports)
+        standing = _standing(plan, ledger, reports, running)
         busy = {k: s for k, s in standing.items() if s.state not in _AT_REST}
         tables = [_status_table(plan, busy)] if busy else []
         live.update(Group(*tables, _counts(standing)), refresh=True)
@@ -77,10 +78,10 @@ class _Standing:
 _AT_REST = ("done", "diverged", "pending")
 
 
-def _standing(plan: Plan, ledger: Ledger) -> dict[str, _Standing]:
-    pending = [job.key for job in plan.pending]
-    reports = dict(ledger.reports(pending))
-    failed = ledger.failures(pending)
+def _standing(
+    plan: Plan, ledger: Ledger, reports: Mapping[str, Mapping[str, Any]], running: Set[str]
+) -> dict[str, _Standing]:
+    failed = ledger.failures(job.key for job in plan.pending)
     found = {}
     for job in plan.jobs:
         key, report = job.key, reports.get(job.key)
@@ -92,15 +93,9 @@ def _standing(plan: Plan, ledger: Ledger) -> dict[str, _Standing]:
         elif report is None:
             found[key] = _Standing(state="pending")
         else:
-            state = "running" if _alive(report, job.trial.record_every) else "interrupted"
+            state = "running" if key in running else "interrupted"
             found[key] = _Standing(state=state, epochs=epoch, host=report["host"])
     return found
-
-
-def _alive(report: Mapping[str, Any], record_every: int) -> bool:
-    """Tell whether a trial runs: its last report is no older than a few of its records take."""
-    record = (report["seconds_per_epoch"] or FIRST_EPOCH_SECONDS) * record_every
-    return bool(time.time() - report["updated"] < max(ALIVE_SECONDS, 3 * record))
 
 
 def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:

@@ -14,6 +14,7 @@ from types import FrameType
 
 from adambias.core import no_telemetry as telemetry
 from adambias.core.errors import AdambiasError
+from adambias.core.launcher import end_with_dvc
 
 
 def guard(work: Callable[[], object], *, debug: bool = False) -> int:
@@ -36,7 +37,8 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     telemetry.opt_out()
     find_code_in(Path.cwd())
     try:
-        work()
+        with terminable():
+            work()
     except (AdambiasError, OSError) as error:
         if debug:
             raise
@@ -50,20 +52,33 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Make SIGTERM end the work as Ctrl-C does: with it clusters announce a preemption."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+    """Make SIGTERM and SIGHUP end the work as Ctrl-C does: a preemption, and a closed terminal."""
     # Python lets only the main thread set handlers; tests and notebooks may call from another.
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) in (_interrupt, _ending):
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        for each, handler in before.items():
+            if handler is not signal.SIG_IGN:  # nohup's
+                signal.signal(each, _interrupt)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    # Asked twice, as by make and by the whole process group at once, it still ends in order.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is _interrupt:
+            signal.signal(each, _ending)
+    raise KeyboardInterrupt
+
+
+def _ending(signum: int, frame: FrameType | None) -> None:
+    """Do nothing: the end is under way. Not SIG_IGN, which programs started now would inherit."""
 
 
 def find_code_in(folder: Path) -> None:
@@ -84,5 +99,9 @@ def find_code_in(folder: Path) -> None:
 
 
 def run_stage(main: Callable[[], object]) -> None:
-    """Run a stage's ``main`` and exit; ``ADAMBIAS_DEBUG`` set shows tracebacks."""
+    """Run a stage's ``main`` and exit; ``ADAMBIAS_DEBUG`` set shows tracebacks.
+
+    It ends when DVC does, however that ends: with nobody to take its result it would train on.
+    """
+    end_with_dvc()
     sys.exit(guard(main, debug=bool(os.environ.get("ADAMBIAS_DEBUG"))))

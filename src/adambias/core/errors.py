@@ -58,6 +58,10 @@ class LedgerError(AdambiasError):
     """A ledger folder that is damaged, foreign or of other semantics."""
 
 
+class FolderError(LedgerError, OSError):
+    """A trial's folder that cannot be read or written, while the rest of the ledger can."""
+
+
 class StoreError(AdambiasError, OSError):
     """A ledger's location that cannot be read or written now; it may be mended or come back."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,9 +40,35 @@ def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name,
     """
     if workers == 1:
         return {name: call() for name, call in calls.items()}
-    with ProcessPoolExecutor(workers, _CONTEXT, _use_one_thread) as pool:
+    reader, writer = _CONTEXT.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, _CONTEXT, _begin, (reader, writer))
+    try:
         futures = {name: pool.submit(call) for name, call in calls.items()}
         return {name: future.result() for name, future in futures.items()}
+    except BaseException:  # after an error or Ctrl-C nobody waits for the calls under way
+        writer.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        writer.close()
+        reader.close()
+
+
+def _begin(reader: Connection, writer: Connection) -> None:
+    """Prepare a process of the pool: it lives no longer than the one that waits for it."""
+    _use_one_thread()
+    # The parent's handlers are inherited; a Ctrl-C reaches the parent too, which ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Once no process holds the other end: the parent has closed it, or is dead, however it died.
+    writer.close()
+    threading.Thread(target=_end_with, args=(reader,), daemon=True).start()
+
+
+def _end_with(reader: Connection) -> None:
+    with contextlib.suppress(EOFError):
+        reader.recv_bytes()
+    os._exit(1)  # sys.exit would end this thread only
 
 
 CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")

@@ -279,13 +279,6 @@ class Ledger:
         except FileNotFoundError:
             return ""
 
-    def progress(self, key: str) -> dict[str, Any] | None:
-        """Return how far a running trial has come, or None."""
-        try:
-            return self._read_json(f"{key}/progress.json")
-        except LedgerError:
-            return None
-
     def reports(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield those of ``keys`` that have a report, with how far they had come by then."""
         yield from self._read_each(keys, "progress.json")

@@ -52,7 +52,8 @@ class Plan:
     unprepared : tuple of str
         Datasets that are not prepared, so that finished trials on them cannot be recognised.
     damaged : tuple of str
-        One line for each unfinished trial that has a ``done.json``, but a damaged one.
+        One line for each unfinished trial whose folder cannot be read, or has a ``done.json``, but
+        a damaged one.
     """
 
     grids: Mapping[str, list[Job]]
@@ -241,7 +242,10 @@ def plan_of(grids: Mapping[str, list[Job]], ledger: Ledger) -> Plan:
         started=frozenset(ledger.started(pending)),
         extends=_extensions(known, pending.values()),
         recorded=tuple(known.values()),
-        damaged=tuple(ledger.damaged_outcomes(sorted(pending.keys() & set(folders)))),
+        damaged=(
+            *ledger.store.unusable(sorted(pending)),
+            *ledger.damaged_outcomes(sorted(pending.keys() & set(folders))),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ Only this module knows whether the ledger is a folder or a bucket; built on :mod
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import time
@@ -16,11 +17,14 @@ from typing import Any
 
 from pyarrow import fs
 
-from adambias.core.errors import LedgerError, StoreError
+from adambias.core.errors import FolderError, LedgerError, StoreError
 from adambias.core.files import ABANDONED, replacing
 
 ABANDONED_SECONDS = 3600.0
 """Age from which a file that was being written has no writer any more."""
+_MEND = "make it writable, free room"
+_OF_A_FOLDER = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+"""Errors that are one folder's alone, if the root may be used."""
 _REQUESTS = 16
 """Requests to an object store at a time."""
 
@@ -78,14 +82,14 @@ class Store:
         StoreError
             If the location cannot be reached.
         """
-        with self._reaching("read", "reach it"):
+        with self._reaching("read", "reach it", name):
             if self._local:
                 return Path(self.root, name).read_bytes()
             with self.filesystem.open_input_stream(f"{self.root}/{name}") as stream:
                 return bytes(stream.read())
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """Yield the bytes of each name in turn, None where there is none.
+        """Yield the bytes of each name in turn, None where there is none, or none to be read.
 
         From an object store many are fetched at once, a limited number ahead of their use.
         """
@@ -101,7 +105,7 @@ class Store:
     def _read_if_there(self, name: str) -> bytes | None:
         try:
             return self.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, FolderError):  # the latter is named by unusable
             return None
 
     def write(self, name: str, content: bytes) -> None:
@@ -115,7 +119,7 @@ class Store:
         StoreError
             If the location cannot be written.
         """
-        with self._reaching("written", "make it writable, free room"):
+        with self._reaching("written", _MEND, name):
             if self._local:
                 with replacing(Path(self.root, name), durable=True) as temporary:
                     temporary.write_bytes(content)
@@ -125,7 +129,7 @@ class Store:
                 pool.submit(self._upload, name, content).result()
 
     @contextlib.contextmanager
-    def _reaching(self, verb: str, mend: str) -> Iterator[None]:
+    def _reaching(self, verb: str, mend: str, name: str) -> Iterator[None]:
         """Turn the system's errors into one line that names the location and the mend."""
         try:
             yield
@@ -134,10 +138,35 @@ class Store:
                 raise  # that there is none is an answer
             # Errors of object stores run over several lines.
             reason = " ".join((error.strerror or str(error)).split())
+            folder = name.rpartition("/")[0]
+            if folder and self._local and error.errno in _OF_A_FOLDER and self._is_usable(verb):
+                raise FolderError(
+                    f"{self.where(folder)}: cannot be {verb} ({reason}): ask its owner for "
+                    "permission, or take it out of the ledger"
+                ) from None
             raise StoreError(
                 f"ADAMBIAS_STORE = {self.where()}: cannot be {verb} ({reason}): {mend}, or give "
                 "another location"
             ) from None
+
+    def _is_usable(self, verb: str) -> bool:
+        """Tell whether the root may be used, so that what cannot be is a folder's own trouble."""
+        mode = os.R_OK | os.X_OK | (os.W_OK if verb == "written" else 0)
+        return os.path.isdir(self.root) and os.access(self.root, mode)
+
+    def unusable(self, folders: Iterable[str]) -> Iterator[str]:
+        """Yield a line for each of some folders that is there and cannot be read.
+
+        An object store has permissions for all of it, or none.
+        """
+        for folder in folders if self._local else ():
+            try:
+                with self._reaching("read", "reach it", f"{folder}/"):
+                    os.listdir(f"{self.root}/{folder}")
+            except FileNotFoundError:
+                continue
+            except FolderError as error:
+                yield str(error)
 
     def _upload(self, name: str, content: bytes) -> None:
         with self.filesystem.open_output_stream(f"{self.root}/{name}") as stream:
@@ -159,7 +188,7 @@ class Store:
         """Rename ``name`` if it is there, replacing ``to``."""
         if self.exist([name])[0]:
             # Another driver may have moved or deleted it since.
-            with contextlib.suppress(FileNotFoundError):
+            with self._reaching("written", _MEND, to), contextlib.suppress(FileNotFoundError):
                 self.filesystem.move(f"{self.root}/{name}", f"{self.root}/{to}")
 
     def delete(self, names: Iterable[str]) -> None:
@@ -167,7 +196,7 @@ class Store:
         names = list(names)
         for name, found in zip(names, self.exist(names), strict=True):
             if found:
-                with contextlib.suppress(FileNotFoundError):
+                with self._reaching("written", _MEND, name), contextlib.suppress(FileNotFoundError):
                     self.filesystem.delete_file(f"{self.root}/{name}")
 
     def delete_folder(self, name: str) -> None:

@@ -5,6 +5,7 @@ Imports neither torch nor Ray, so that the driver starts fast.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from adambias.config import DatasetSpec
 from adambias.config.trial import HYPERPARAMETERS
-from adambias.core.errors import AdambiasError
+from adambias.core.errors import AdambiasError, FolderError
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 
@@ -110,4 +111,5 @@ def write_failure(assignment: Assignment, error: Exception) -> None:
     expected = isinstance(error, AdambiasError)
     lines = [str(error) + "\n"] if expected else traceback.format_exception(error)
     content = "".join(lines).encode()
-    Ledger.open(assignment.store).store.write(f"{assignment.job.key}/error.txt", content)
+    with contextlib.suppress(FolderError):  # which is the failure, and is told by the sweep
+        Ledger.open(assignment.store).store.write(f"{assignment.job.key}/error.txt", content)

@@ -20,6 +20,7 @@ import adambias
 from adambias.config import SEMANTICS_VERSION, Resources
 from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
+from adambias.sweep.own_ray import reaping, watched
 
 ANSWER_SECONDS = 5.0
 """Most seconds that the head of a cluster takes to answer for the first time."""
@@ -60,7 +61,7 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     # RAY_ADDRESS=local and none at all both mean a Ray of our own.
     address = None if address == "local" else address
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if not address:
         # "local", because ray.init by itself joins a Ray that it finds here
         # (ray/_private/worker.py); no dashboard, because nothing here uses it.
@@ -74,10 +75,15 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise SweepError(_no_ray(address, str(error).strip().splitlines()[0])) from None
     say(f"Ray has {_there()}")
-    try:
+    # Ray prints the last page of a lost node's log here; what a trial has lost is said anyway.
+    ray._private.worker.print_to_stdstream = lambda *data, **settings: None
+    with contextlib.ExitStack() as ends:
+        if not address:
+            ends.enter_context(reaping())
+        ends.callback(ray.shutdown)
+        if not address:
+            ends.enter_context(watched())
         yield
-    finally:
-        ray.shutdown()
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -165,14 +165,14 @@ class SweepProgress:
         """Tell whether too many trials have failed for the sweep to go on.
 
         There are two failure budgets of this size: one for the sweep's own trials, one for trials
-        that are run ahead. The second stops the sweep only once its own trials are done.
+        that are run ahead. The second stops the sweep only once its own trials are done. If one of
+        these has failed by then, so has the sweep: nothing more is run ahead for others.
         """
         with self._lock:
             own = self.failed.keys() - self._ahead
             ahead = self.failed.keys() & self._ahead
-            return len(own) >= budget or (
-                len(ahead) >= budget and not self._left.keys() - self._ahead
-            )
+            own_left = self._left.keys() - self._ahead
+            return len(own) >= budget or (not own_left and (len(own) > 0 or len(ahead) >= budget))
 
     def lost(self, key: str, reason: str) -> None:
         """Record that a trial lost its worker or its store and will be tried again."""

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from adambias.config import DatasetSpec, Params, Resources
 from adambias.core.entry import terminable
-from adambias.core.errors import OutOfTime, SweepError
+from adambias.core.errors import FolderError, OutOfTime, SweepError
 from adambias.core.validation import duration
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
@@ -193,7 +193,8 @@ def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
     """
     with contextlib.suppress(OSError):
         for key, report in ledger.reports(keys):
-            ledger.save_progress(key, report | {"updated": 0.0})
+            with contextlib.suppress(FolderError):
+                ledger.save_progress(key, report | {"updated": 0.0})
 
 
 def _executor(name: Executor) -> Execute:
@@ -249,7 +250,9 @@ def refuse_unfinished(plan: Plan, ledger: Ledger, ended: SweepProgress) -> None:
     if not own:
         raise SweepError(f"{words}: run the same command again to go on")
     key, reason = next(iter(own.items()))
-    trace = ledger.text(key, "error.txt").strip() or reason
+    trace = reason
+    with contextlib.suppress(FolderError):
+        trace = ledger.text(key, "error.txt").strip() or reason
     logger.error("the first trial to fail, %s:\n%s", key, trace)
     raise SweepError(
         f"{words}, {len(own)} failed, the first was {ledger.store.where(key)} ({reason}): mend "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from adambias.core.errors import FolderError
 from adambias.sweep.assignment import Assignment, reason_of, write_failure
 from adambias.sweep.worker import ActiveTrial
 
@@ -21,7 +22,8 @@ class Together:
     assignments : sequence of Assignment
         The trials.
     fatal : tuple of exception types
-        Errors that are not one trial's: they are raised.
+        Errors that are not one trial's: they are raised. That a trial's own folder cannot be used
+        is never one of them.
     """
 
     def __init__(
@@ -75,8 +77,6 @@ class Together:
                 continue
             try:
                 self._active.append(ActiveTrial(assignment))
-            except self._fatal:
-                raise
             except Exception as error:
                 self._fail(assignment, error)
 
@@ -88,8 +88,6 @@ class Together:
         for trial in list(trials):
             try:
                 work(trial)
-            except self._fatal:
-                raise
             except Exception as error:
                 self._drop(trial)
                 self._fail(trial.assignment, error)
@@ -98,6 +96,9 @@ class Together:
         return whole
 
     def _fail(self, assignment: Assignment, error: Exception) -> None:
+        """Write a failure down, or raise it if it is not one trial's alone."""
+        if isinstance(error, self._fatal) and not isinstance(error, FolderError):
+            raise error
         write_failure(assignment, error)
         reason = f"{type(error).__name__}: {reason_of(error)}"
         self._ended[assignment.job.key] = {"status": "failed", "reason": reason}

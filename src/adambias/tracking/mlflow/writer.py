@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from adambias.config import naming
 from adambias.config.measures import curves_of
 from adambias.core.errors import LedgerError
+from adambias.ledger.alive import Pulses, look_twice
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow import content, location
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARTIFACTS = ("history.parquet", "log.txt", "done.json")
-STALE_SECONDS = 120.0
-"""An unfinished trial whose progress is older than this is not running."""
 Places = dict[tuple[str, int], float]
 """Values by metric and step."""
 
@@ -85,6 +84,7 @@ class GridWriter:
         self._fields = naming.defined(view.grid)
         self._shown: dict[str, _Shown] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
+        self._pulses = Pulses()
         self._prepared = False
 
     def write(self, *, ended: bool = False, check: bool = False) -> Summary:
@@ -127,17 +127,25 @@ class GridWriter:
         self._outcomes |= dict(
             self.ledger.outcomes([k for k in pending if k not in self._outcomes])
         )
+        running = self._running(pending, check) if not ended else set()
         begun = self.ledger.begun([key for key in pending if key not in self._outcomes])
         for key in pending:
             try:
                 if key in self._outcomes:
                     self._write_finished(self.jobs[key], self._outcomes[key])
                 elif key in begun or key in self._shown:
-                    self._write_unfinished(self.jobs[key], ended)
+                    self._write_unfinished(self.jobs[key], running=key in running)
             except LedgerError as error:  # one damaged folder does not keep the others from view
                 self.summary.problems.append(str(error))
         self.summary.runs = len(self._shown)
         self._write_parent(ended or (check and not self._any_running()))
+
+    def _running(self, keys: Iterable[str], check: bool) -> set[str]:
+        """Return the trials that run: a worker that was killed says nothing more."""
+        jobs = [self.jobs[key] for key in keys if key not in self._outcomes]
+        if check:  # the only pass: none follows that sees whether reports change
+            return look_twice(self.ledger, jobs)[1]
+        return self._pulses.look(jobs, dict(self.ledger.reports(job.key for job in jobs)))
 
     def _any_running(self) -> bool:
         """Tell whether any trial was running when it was last looked at."""
@@ -214,7 +222,7 @@ class GridWriter:
         tags = content.trial_tags(job, self.scale, self.view.name, self.view.grid)
         return tags | {"mlflow.parentRunId": self.parent.info.run_id}
 
-    def _write_unfinished(self, job: Job, ended: bool) -> None:
+    def _write_unfinished(self, job: Job, *, running: bool) -> None:
         source = self._read(job.key)
         table = self._table(job.key, source) if source else None
         digest = hashlib.sha256(source).hexdigest()
@@ -226,11 +234,8 @@ class GridWriter:
             points = content.curve_points(table, job.trial, finished=False)
             shown = self._write_points(job, shown, points)
             shown.source = digest
-        progress = self.ledger.progress(job.key) or {}
-        # A worker that was killed says nothing more: its silence tells.
-        fresh = time.time() - progress.get("updated", 0.0) < STALE_SECONDS
         error = self.ledger.text(job.key, "error.txt")
-        self._write_state(shown, running=fresh and not ended, error=error)
+        self._write_state(shown, running=running, error=error)
 
     def _write_state(self, shown: _Shown, *, running: bool, error: str) -> None:
         status = "running" if running else "failed" if error else "interrupted"
