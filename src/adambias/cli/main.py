@@ -41,6 +41,17 @@ YES = click.option(
 )
 
 
+def _executor(default: str) -> Any:
+    """Return the option that says what trains."""
+    return click.option(
+        "--executor",
+        type=click.Choice(["ray", "inline"]),
+        default=default,
+        show_default=True,
+        help="Ray Tune (this machine, or the cluster at RAY_ADDRESS), or this process alone.",
+    )
+
+
 class _Commands(click.Group):
     """Commands whose errors are one line, unless ``--debug`` is given."""
 
@@ -155,13 +166,7 @@ def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, wat
 @SCALE
 @PARAMS
 @YES
-@click.option(
-    "--executor",
-    type=click.Choice(["ray", "inline"]),
-    default="ray",
-    show_default=True,
-    help="Ray Tune (this machine, or the cluster at RAY_ADDRESS), or this process alone.",
-)
+@_executor("ray")
 @click.option("--track/--no-track", default=True, help="Mirror the ledger into MLflow.")
 @TIME
 def sweep(
@@ -198,13 +203,7 @@ def sweep(
 @main.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 @YES
-@click.option(
-    "--executor",
-    type=click.Choice(["ray", "inline"]),
-    default="inline",
-    show_default=True,
-    help="This process alone, or Ray Tune (this machine, or the cluster at RAY_ADDRESS).",
-)
+@_executor("inline")
 @click.option("--track/--no-track", default=True, help="Show everything in MLflow too.")
 def run(path: Path, yes: bool, executor: Any, track: bool) -> None:
     """Prepare, train, analyse and draw one experiment, a file with grids of its own.

@@ -225,15 +225,19 @@ class Trial(Validated):
             raise ConfigError("clip_norm", self.clip_norm, allowed)
 
     def _refuse_schedule(self, where: str) -> None:
-        if self.schedule != "constant" or self.schedule_options:
+        if not self.has_one_step_size:
             allowed = f"must be constant where {where}: the law is of one step size"
             raise ConfigError("schedule", self.schedule, allowed)
 
     @property
     def can_be_extended(self) -> bool:
         """Whether a training of fewer epochs is the beginning of this one."""
-        steady = self.schedule == "constant"
-        return steady and self.record_every == 1
+        return self.has_one_step_size and self.record_every == 1
+
+    @property
+    def has_one_step_size(self) -> bool:
+        """Whether every step is one of h."""
+        return self.schedule == "constant" and not self.schedule_options
 
     @property
     def measured(self) -> tuple[str, ...]:

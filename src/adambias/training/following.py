@@ -138,7 +138,7 @@ def follow(
         raise ConfigError("blocks", trial.blocks, "must be 'fixed' for a loss to be one function")
     if trial.clip_norm is not None:
         raise ConfigError("clip_norm", trial.clip_norm, "must be left out: flows know no clipping")
-    if trial.schedule != "constant" or trial.schedule_options:
+    if not trial.has_one_step_size:
         raise ConfigError(
             "schedule", trial.schedule, "must be constant: flows are of one step size"
         )
