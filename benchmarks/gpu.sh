@@ -47,7 +47,8 @@ if [ -n "$missing" ]; then
 fi
 
 here=$("$python" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")')
-code=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# Of the files themselves: a copy that was sent here has no commit.
+code=$(find src benchmarks scales -name '*.py' -o -name '*.sh' -o -name '*.yaml' | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
 [ -n "$tiny" ] || [ "$here" != "no GPU" ] ||
   { echo "torch sees no GPU ($("$python" -c 'from adambias.training.devices import build, driver; print(build(), driver(), sep="; ")'))" >&2; exit 1; }
 echo "$here, code $code, $minutes minutes"
