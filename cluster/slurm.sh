@@ -24,13 +24,26 @@ cd "$project" || exit 1
 export PATH="$project/.venv/bin:$PATH"
 export ADAMBIAS_STORE=${ADAMBIAS_STORE:-$project/runs}
 export RAY_USAGE_STATS_ENABLED=0
+# Ray's sockets do not fit into the long temporary folders of jobs, which other nodes may not have.
+export RAY_TMPDIR=${RAY_TMPDIR:-/tmp/ray-$(id -u)}
 # Other users of these nodes could run code as you on a Ray that asks for no token.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | sha256sum | cut -d ' ' -f 1)
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 on_head=(srun --nodes=1 --ntasks=1 --nodelist="$head")
-ip=$("${on_head[@]}" hostname -I | awk '{print $1}')
+# The head's address on the way to another node: of those that a node has, some are of bridges
+# (Docker's) that no other node reaches. Nothing is sent.
+other=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 2p)
+way='import socket, sys
+way = socket.socket(type=socket.SOCK_DGRAM)
+way.connect((sys.argv[1], 9))
+print(way.getsockname()[0])'
+ip=$("${on_head[@]}" python -c "$way" "${other:-localhost}")
+[[ $ip ]] || {
+  echo "error: node $head finds no way to node $other (see above): its name must have an IPv4 address" >&2
+  exit 1
+}
 export RAY_ADDRESS=$ip:$((20000 + SLURM_JOB_ID % 20000))
 start=(ray start --block --disable-usage-stats
        --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")

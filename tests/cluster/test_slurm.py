@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
@@ -27,7 +26,10 @@ wait
 """
 SCONTROL = """#!/bin/bash
 echo "scontrol $*" >> "$RECORD"
-if [[ $1 == show ]]; then printf 'node1\\nnode2\\nnode3\\n'; fi
+if [[ $1 == show ]]; then printf 'node1\\nlocalhost\\nnode3\\n'; fi
+"""
+HOSTNAME = """#!/bin/bash
+echo 172.17.0.1 127.0.0.1  # Docker's bridge first
 """
 RAY = """#!/bin/bash
 if [[ $1 == status ]]; then
@@ -39,6 +41,7 @@ fi
 echo "ray $* [$RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}]" >> "$RECORD"
 exec sleep 300
 """
+COMMANDS = {"srun": SRUN, "scontrol": SCONTROL, "ray": RAY, "hostname": HOSTNAME}
 
 
 class Job:
@@ -48,7 +51,7 @@ class Job:
         self.folder, self.record = folder, folder / "record"
         commands = folder / "bin"
         commands.mkdir(parents=True)
-        for name, text in {"srun": SRUN, "scontrol": SCONTROL, "ray": RAY}.items():
+        for name, text in COMMANDS.items():
             (commands / name).write_text(text)
             (commands / name).chmod(0o755)
         self.record.touch()
@@ -88,7 +91,7 @@ class Job:
 
 @pytest.fixture
 def job(tmp_path) -> Job:
-    return Job(tmp_path / "project")
+    return Job(tmp_path / "mein Prüfstand" / "project")
 
 
 def still_running(marker: str) -> list[str]:
@@ -102,14 +105,15 @@ def test_its_syntax_is_right():
 
 
 def test_a_head_and_workers_join_before_the_command_runs(job):
-    shown = 'echo "$RAY_ADDRESS $ADAMBIAS_STORE $PWD"; grep -c "^ray start" "$RECORD"'
+    shown = 'printf "%s\\n" "$RAY_ADDRESS" "$ADAMBIAS_STORE" "$PWD" "$RAY_TMPDIR"'
+    shown += '; grep -c "^ray start" "$RECORD"'
     with job.start("bash", "-c", shown) as run:
         out, err = run.communicate(timeout=120)
 
     assert run.returncode == 0, err
-    where, joined = out.splitlines()
-    address, store, folder = where.split()
-    assert re.fullmatch(r"[0-9a-f.:]+:20077", address)
+    address, store, folder, temporary, joined = out.splitlines()
+    assert address == "127.0.0.1:20077", "on the way to the second node, no bridge's"
+    assert temporary == f"/tmp/ray-{os.getuid()}", "no long TMPDIR of the job"
     assert (store, folder) == (f"{job.folder}/runs", str(job.folder))
     assert joined == "3"
     head, *workers = [line for line in job.lines() if line.startswith("ray start")]
@@ -160,4 +164,16 @@ def test_nodes_that_do_not_join_end_the_job_with_a_line(job):
 
     assert run.returncode == 1
     assert "error: only 1 of 3 nodes joined Ray at" in err
+    assert not (job.folder / "ran").exists()
+
+
+def test_a_node_without_an_address_ends_the_job_with_a_line(job):
+    (job.folder / "bin" / "scontrol").write_text("#!/bin/bash\necho node1\necho no.such.node.\n")
+    with job.start("touch", "ran") as run:
+        _, err = run.communicate(timeout=120)
+
+    assert run.returncode == 1
+    assert err.splitlines()[-1].startswith(
+        "error: node node1 finds no way to node no.such.node. (see above): its name must have an"
+    )
     assert not (job.folder / "ran").exists()

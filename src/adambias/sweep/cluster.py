@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +27,12 @@ from adambias.sweep.own_ray import reaping, watched
 
 ANSWER_SECONDS = 5.0
 """Most seconds that the head of a cluster takes to answer for the first time."""
+SOCKET_BYTES = 107
+"""Bytes that the path of a Unix socket may have."""
+SOCKET = "/session_2026-01-31_23-59-59_999999_4194304/sockets/plasma_store"
+"""The longest that Ray appends to its temporary folder."""
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+"""Where Ray's files go if the temporary folder will not do."""
 
 
 def look_at_cluster(resources: Resources, store: str) -> str:
@@ -65,7 +74,8 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     if not address:
         # "local", because ray.init by itself joins a Ray that it finds here
         # (ray/_private/worker.py); no dashboard, because nothing here uses it.
-        settings |= {"include_dashboard": False, "address": "local"}
+        settings |= {"include_dashboard": False, "address": "local", "_temp_dir": _ray_folder()}
+        _keep_token()
     elif address != "auto":
         _refuse_unreachable(address)
     say(f"joining Ray at {address}" if address else "starting Ray on this machine")
@@ -84,6 +94,54 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
         if not address:
             ends.enter_context(watched())
         yield
+
+
+def _ray_folder() -> str | None:
+    """Return a folder for the files of a Ray of our own, None if Ray's default will do.
+
+    Its sockets do not fit into a long temporary folder, as batch systems and macOS give one.
+    """
+    given = os.environ.get("RAY_TMPDIR")
+    default = given or os.environ.get("TMPDIR") or "/tmp"
+    if _takes_sockets(Path(default, "ray")):
+        return None
+    if given is None:
+        for place in SHORT_FOLDERS:
+            folder = Path(place, f"ray-{os.getuid()}")
+            if _takes_sockets(folder):
+                return str(folder)
+    name, most = "RAY_TMPDIR" if given else "TMPDIR", SOCKET_BYTES - len(SOCKET) - len("/ray")
+    raise SweepError(
+        f"{name} = {default}: cannot be written, or is too long for Ray's sockets: set RAY_TMPDIR "
+        f"to a folder whose path has at most {most} bytes"
+    )
+
+
+def _takes_sockets(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + len(SOCKET) <= SOCKET_BYTES and _is_writable(folder)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder, or the one that it would be made in, takes files."""
+    # Not made here: Ray makes its own such that other users of the machine can use it too.
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError:
+        return False
+    return True
+
+
+def _keep_token() -> None:
+    """Give a Ray of our own its token where it cannot keep one: in a home that is not writable."""
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return
+    try:
+        kept = _is_writable(Path.home() / ".ray")
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        kept = False
+    if not kept:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _refuse_unreachable(address: str) -> None:
