@@ -16,6 +16,7 @@ from adambias.config import SEMANTICS_VERSION, load_params
 from adambias.core.errors import AdambiasError, StoreError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
+from adambias.sweep.cluster import quoted_python
 
 RULE = "from adambias.rules import adam\n\n\ndef rule(beta2):\n    return adam(beta2=beta2)\n"
 BUG = "def rule(beta2):\n    raise KeyError('a bug')\n"
@@ -32,7 +33,13 @@ def _ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
         patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
         patch.setenv("PYTHONPATH", str(folder), prepend=":")
         patch.syspath_prepend(str(folder))
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            runtime_env=quoted_python(),
+        )
         yield
         ray.shutdown()
 
