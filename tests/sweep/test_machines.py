@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from processes import SECONDS, adambias, asked, change
 
 
@@ -31,6 +33,22 @@ def test_ray_starts_from_an_odd_path_beside_a_long_temporary_folder_and_without_
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1 done, 0 diverged\n"
+
+
+def test_a_user_whom_the_system_does_not_know_needs_no_home() -> None:
+    """As OpenShift runs containers."""
+    user = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+    if shutil.which("unshare") is None or subprocess.run([*user, "true"]).returncode:
+        pytest.skip("this machine lets nobody be another user")
+    code = "import sys; from adambias.core.entry import guard; "
+    code += "sys.exit(guard(lambda: __import__('ray.tune')))"
+    nobody = {k: v for k, v in os.environ.items() if k not in ("HOME", "USER", "LOGNAME")}
+
+    done = subprocess.run(
+        [*user, sys.executable, "-c", code], env=nobody, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_temporary_folder_that_does_not_do_for_ray_is_named(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,16 @@ def test_workers_find_a_rule_beside_the_parameters_before_one_of_the_current_fol
     change(project, "trial", rule="rule_of_this_project:rule")
 
     assert not sweep.run(load_params(project / "params.yaml"), ["tiny"], track=False).pending
+
+
+def test_a_ray_that_could_start_no_worker_from_this_python_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/mein Prüfstand/python")
+    with pytest.raises(
+        SweepError, match=r"^Ray runs already, and could start no worker with /mein"
+    ):
+        sweep.run(load_params(), ["tiny"], track=False)
 
 
 def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(
