@@ -117,6 +117,42 @@ def test_downloads_are_beside_the_parameters_and_the_folder_is_no_setting(
         load_params(experiment)
 
 
+def test_links_in_a_tree_of_images_are_followed_or_refused(experiment: Path) -> None:
+    folder = experiment.parent
+    spec = load_params(experiment).datasets["pictures"]
+    prepare("pictures", spec, folder / "plain")
+    pictures = folder / "my pictures"
+    (pictures / "a").rename(folder / "elsewhere")
+    (pictures / "a").symlink_to(folder / "elsewhere")
+    prepare("pictures", spec, folder / "linked")
+    digests = {prepared_digest("pictures", spec, folder / root) for root in ("plain", "linked")}
+    assert len(digests) == 1, "a class that is a link has its images"
+
+    (pictures / "b" / "gone.png").symlink_to(folder / "nothing")
+    with pytest.raises(DataError, match=r"b/gone\.png: is a link to nothing; mend or remove it"):
+        prepare("pictures", spec, folder / "none")
+    (pictures / "b" / "gone.png").unlink()
+    (pictures / "b" / "round").symlink_to(pictures)
+    with pytest.raises(DataError, match=r"b/round: is a link to a folder that it is in; remove it"):
+        prepare("pictures", spec, folder / "none")
+
+
+def test_project_ledger_and_data_may_be_links(experiment: Path, tmp_path: Path) -> None:
+    for name in ("runs", "data", "disk"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(experiment.parent)
+    (experiment.parent / "runs").symlink_to(tmp_path / "runs")
+    (experiment.parent / "data").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "numbers").symlink_to(tmp_path / "disk")
+
+    for _ in range(2):
+        done = adambias(Path.cwd(), "run", str(tmp_path / "link" / "mine.yaml"), "--no-track")
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").glob("*/done.json"))) == 1
+    names = {path.name for path in (tmp_path / "data").iterdir()}
+    assert names == {"numbers", "pictures", "mine"}
+
+
 def test_under_dvc_data_are_nowhere_but_where_dvc_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,7 @@ def test_a_path_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert Store.open("runs").uri == str(tmp_path / "runs")
-    assert Store.open(f"file://{tmp_path}/runs").uri == str(tmp_path / "runs")
+    assert Store.open(f"{tmp_path.as_uri()}/runs").uri == str(tmp_path / "runs")
 
 
 def test_a_location_is_shown_without_its_secrets_and_options():

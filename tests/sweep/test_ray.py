@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from adambias.config import SEMANTICS_VERSION, load_params
 from adambias.core.errors import AdambiasError, SweepError
 from adambias.ledger.ledger import Ledger
 from adambias.sweep import run as sweep
+from adambias.sweep.cluster import quoted_python
 
 RULE = "from adambias.rules import adam\n\n\ndef rule(beta2):\n    return adam(beta2=beta2)\n"
 BUG = "def rule(beta2):\n    raise KeyError('a bug')\n"
@@ -32,7 +34,13 @@ def _ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
         patch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
         patch.setenv("PYTHONPATH", str(folder), prepend=":")
         patch.syspath_prepend(str(folder))
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            runtime_env=quoted_python(),
+        )
         yield
         ray.shutdown()
 
@@ -88,6 +96,16 @@ def test_workers_find_a_rule_beside_the_parameters_before_one_of_the_current_fol
     change(project, "trial", rule="rule_of_this_project:rule")
 
     assert not sweep.run(load_params(project / "params.yaml"), ["tiny"], track=False).pending
+
+
+def test_a_ray_that_could_start_no_worker_from_this_python_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/mein Prüfstand/python")
+    with pytest.raises(
+        SweepError, match=r"^Ray runs already, and could start no worker with /mein"
+    ):
+        sweep.run(load_params(), ["tiny"], track=False)
 
 
 def test_doctor_joins_the_cluster_and_compares_it_with_what_a_trial_asks_for(

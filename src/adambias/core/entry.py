@@ -36,6 +36,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     telemetry.opt_out()
     find_code_in(Path.cwd())
+    _have_a_home()
     try:
         with terminable():
             work()
@@ -48,6 +49,17 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
         print("interrupted: what is finished is kept, run the same again", file=sys.stderr)
         return 130
     return 0
+
+
+def _have_a_home() -> None:
+    """Give a user without a home that of container runtimes, ``/``; Ray and MLflow ask for one.
+
+    OpenShift runs containers as users whom the system does not know.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 @contextlib.contextmanager

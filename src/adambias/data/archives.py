@@ -72,9 +72,22 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _tree_members(folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix(), path.read_bytes
+    for path in _files(folder):
+        yield path.relative_to(folder).as_posix(), path.read_bytes
+
+
+def _files(folder: Path, within: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files of a tree in the order of their paths, through links, which rglob skips."""
+    real = folder.resolve()
+    if real in within:
+        raise DataError(f"{folder}: is a link to a folder that it is in; remove it")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _files(path, (*within, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise DataError(f"{path}: is a link to nothing; mend or remove it")
 
 
 def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:

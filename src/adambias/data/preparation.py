@@ -187,6 +187,8 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
     finally:
         for leftover in (new, old):
+            if leftover.is_symlink():
+                leftover.unlink()  # what it led to is somebody's
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import uuid
@@ -65,12 +67,18 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
     # SweepProgress and error.txt tell of failures; Tune would print each one's trace as well.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
+        if not quoted_python().items() <= ray.get_runtime_context().runtime_env.items():
+            raise SweepError(
+                f"Ray runs already, and could start no worker with {sys.executable}: start it with "
+                f"ray.init(runtime_env={quoted_python()}), or end it with ray.shutdown()"
+            )
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
     # RAY_ADDRESS=local and none at all both mean a Ray of our own.
     address = None if address == "local" else address
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    settings["runtime_env"] = quoted_python()
     if not address:
         # "local", because ray.init by itself joins a Ray that it finds here
         # (ray/_private/worker.py); no dashboard, because nothing here uses it.
@@ -94,6 +102,16 @@ def connection(say: Callable[[str], None]) -> Iterator[None]:
         if not address:
             ends.enter_context(watched())
         yield
+
+
+def quoted_python() -> dict[str, str]:
+    """Return the runtime environment that workers need to start, empty where they need none.
+
+    Ray starts a worker by a line of bash in which it quotes all but the path of Python
+    (ray/_private/runtime_env/context.py): with a space in it none would ever start.
+    """
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
 
 
 def _ray_folder() -> str | None:
