@@ -15,10 +15,11 @@ import torch
 from made_trials import finish, start
 
 from adambias.cli import status as overview
-from adambias.cli.plan import print_plan, slots_here
+from adambias.cli.plan import in_words, print_plan, slots_here
 from adambias.cli.status import print_status, watch_status
-from adambias.config import Grid, Params, Resources, load_params
-from adambias.data.preparation import prepare
+from adambias.config import DatasetSpec, Grid, Params, Resources, load_params
+from adambias.data.manifest import prepared_shape
+from adambias.data.preparation import expected_shape, prepare
 from adambias.ledger import alive
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -126,6 +127,34 @@ def test_slots_beyond_the_trials_that_are_left_make_nothing_faster(params, ledge
 
     # 16 epochs of 60 images are left in two trials, half a second each.
     assert "beta2 4 2 0 0 2 8.0 min 4.0 min" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0, "0 s"), (0.26, "0.3 s"), (51, "51 s"), (480, "8.0 min"), (5400, "1.5 h")),
+        *((86400 * 3, "3.0 days"), (374_077.8 * 3600, "42.7 years"), (1e12, "31,688 years")),
+    ],
+)
+def test_times_are_in_units_that_one_can_picture(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_the_time_of_a_folder_of_images_is_known_once_it_is_prepared(params, capsys):
+    spec = DatasetSpec(source="image_folder", path=str(params.root / "images"))
+    assert expected_shape(spec) is None
+    assert expected_shape(dataclasses.replace(spec, train_size=300)) == (300, 3, 32, 32)
+    assert prepared_shape("digits", params.data_root) == (60, 1, 8, 8)
+    sets = dict.fromkeys(params.scale.prepare.datasets, spec)
+    scale = dataclasses.replace(
+        params.scale, prepare=dataclasses.replace(params.scale.prepare, datasets=sets)
+    )
+
+    print_plan(dataclasses.replace(params, scale=scale), ["beta2"])
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "beta2 4 0 0 0 4 unknown unknown" in shown
+    assert "4 trials are of a kind never measured, or on data of a size that only their" in shown
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(params, jobs, capsys, monkeypatch):

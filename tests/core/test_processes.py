@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+import adambias.studies
 from adambias.core.errors import ABSENT, ConfigError
 from adambias.core.processes import cores, run_all
 
@@ -48,3 +52,33 @@ def test_only_processors_that_may_be_used_count():
         assert cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_takes_long_says_what_it_does_how_much_and_how_long_it_took(workers, capsys):
+    run_all(dict.fromkeys(range(3), os.getpid), workers, "reach: how far laws hold")
+
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "reach: how far laws hold: 3 calculations"
+    assert re.fullmatch(r"reach: how far laws hold: 3 calculations took \d+ s", last)
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run_all(dict.fromkeys(range(3), os.getpid), 2, "reach")
+
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_every_stage_that_computes_says_so():
+    studies = Path(adambias.studies.__file__).parent
+    calls = [line for file in studies.glob("*.py") for line in _calls_of_run_all(file)]
+
+    assert len(calls) == 6
+    assert all(len(call.args) == 3 for call in calls)
+
+
+def _calls_of_run_all(file: Path):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "run_all":
+            yield node

@@ -38,7 +38,10 @@ def test_a_finished_sweep_is_not_repeated_and_needs_no_ray(project: Path) -> Non
         "sweep.run(load_params(), ['tiny'], track=False); "
         "assert not {'ray', 'torch', 'mlflow'} & set(sys.modules)"
     )
-    subprocess.run([*adambias()[:1], "-c", code], check=True, cwd=project)
+    again = subprocess.run(
+        [*adambias()[:1], "-c", code], check=True, cwd=project, stderr=subprocess.PIPE, text=True
+    )
+    assert again.stderr == f"small: tiny  all 4 trials are in {project}/runs: nothing to train\n"
     assert before == written(project / "runs")
 
 

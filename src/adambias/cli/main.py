@@ -15,6 +15,7 @@ from adambias.config import Params, load_params
 from adambias.core.entry import find_code_in, guard
 from adambias.core.errors import AdambiasError
 from adambias.core.flows import FLOW_NAMES
+from adambias.core.output import outlive_readers
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -54,6 +55,10 @@ def _executor(default: str) -> Any:
 
 class _Commands(click.Group):
     """Commands whose errors are one line, unless ``--debug`` is given."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        outlive_readers()  # before click itself writes, as a help's text
+        return super().main(*arguments, **settings)
 
     def invoke(self, context: click.Context) -> Any:
         debug = bool(context.params.get("debug"))

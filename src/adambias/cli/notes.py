@@ -6,6 +6,8 @@ import functools
 from collections.abc import Collection
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 from adambias.config import SEMANTICS_VERSION, Trial, naming
 from adambias.data.manifest import PREPARE
@@ -15,12 +17,22 @@ from adambias.ledger.plan import NO_FILE, Plan
 
 def open_console() -> Console:
     """Return a console on which a line stays one line in a log."""
-    # What is shown holds paths and values, in which brackets and colons are no markup.
-    plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
-    console = plain()
-    if console.is_terminal:
-        return console
-    return plain(width=160, soft_wrap=True)
+    console = _plain()
+    return console if console.is_terminal else _plain(width=160, soft_wrap=True)
+
+
+# What is shown holds paths and values, in which brackets and colons are no markup.
+_plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; where its words do not fit, the terminal breaks its lines and cuts nothing."""
+    for column in table.columns:
+        column.overflow = "fold"  # rather than an ellipsis in the place of a number
+    size = Measurement.get(console, console.options.update(width=1000), table)
+    if size.minimum > console.width:
+        console = _plain(width=size.maximum, soft_wrap=True)
+    console.print(table)
 
 
 def print_notes(plan: Plan, ledger: Ledger) -> None:

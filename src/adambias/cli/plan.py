@@ -10,9 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes
+from adambias.cli.notes import describe, open_console, print_notes, print_table
 from adambias.config import Params, Resources, naming
 from adambias.core.processes import cores
+from adambias.data.manifest import prepared_shape
 from adambias.data.preparation import expected_shape
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
@@ -46,7 +47,12 @@ def print_plan(
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
-    shapes = {n: expected_shape(spec) for n, spec in params.scale.prepare.datasets.items()}
+    shapes = {
+        name: expected_shape(spec)
+        if name in plan.unprepared
+        else prepared_shape(name, params.data_root)
+        for name, spec in params.scale.prepare.datasets.items()
+    }
     device: Literal["cpu", "cuda"] = "cuda" if params.scale.resources.gpus_per_trial > 0 else "cpu"
 
     def cost(jobs: Iterable[Job]) -> Estimate:
@@ -58,7 +64,7 @@ def print_plan(
     if listing:
         _print_trials(console, plan)
     total = cost(plan.jobs)
-    console.print(_plan_table(plan, rows, total, slots))
+    print_table(console, _plan_table(plan, rows, total, slots))
     _print_speeds(console, total)
     print_notes(plan, ledger)
     for line in pipeline_notes(params, names):
@@ -98,19 +104,32 @@ def _plan_table(
 
 
 def _words(cost: Estimate, slots: int) -> str:
-    if cost.unknown:
-        return "unknown"
-    minutes = cost.hours * 60 / slots
-    return f"{minutes / 60:,.1f} h" if minutes >= 90 else f"{minutes:.1f} min"
+    return "unknown" if cost.unknown else in_words(cost.hours * 3600 / slots)
+
+
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0, "years": 365.25 * 86400.0}
+
+
+def in_words(seconds: float) -> str:
+    """Return a time in the largest unit of which it has one and a half."""
+    name, unit = next(
+        ((n, u) for n, u in reversed(UNITS.items()) if seconds >= 1.5 * u), ("s", 1.0)
+    )
+    amount = seconds / unit
+    plain = amount == 0 or amount >= 1000 or (name == "s" and amount >= 10)
+    return f"{amount:,.0f} {name}" if plain else f"{amount:.1f} {name}"
 
 
 def _print_speeds(console: Console, cost: Estimate) -> None:
     if cost.machines:
-        console.print(f"speeds measured on {'; '.join(cost.machines)}")
+        console.print(
+            f"speeds measured on {'; '.join(cost.machines)}; not counted: the start of each sweep, "
+            "some 15 s on Ray, and its last words to MLflow"
+        )
     if cost.unknown:
         console.print(
-            f"{cost.unknown} trials are of a kind never measured: their time is unknown until one "
-            "has run"
+            f"{cost.unknown} trials are of a kind never measured, or on data of a size that only "
+            "their preparation tells: their time is unknown until then"
         )
 
 

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes
+from adambias.cli.notes import describe, open_console, print_notes, print_table
 from adambias.config import Params, naming
 from adambias.ledger.alive import Pulses, look_twice
 from adambias.ledger.ledger import Ledger
@@ -31,7 +31,7 @@ def print_status(params: Params, names: list[str], *, confirmed: bool = False) -
     reports, running = look_twice(ledger, plan.pending)
     standing = _standing(plan, ledger, reports, running)
     console = open_console()
-    console.print(_status_table(plan, standing))
+    print_table(console, _status_table(plan, standing))
     console.print(_counts(standing))
     print_notes(plan, ledger)
 
@@ -101,7 +101,7 @@ def _standing(
 def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
     table = Table(box=box.SIMPLE)
     for name in ("trial", "grid", "state", "epochs", "settings"):
-        table.add_column(name, no_wrap=name != "settings")
+        table.add_column(name, no_wrap=name not in ("state", "settings"))
     for name, jobs in plan.grids.items():
         swept = naming.swept(job.trial for job in jobs)
         for job in jobs:

@@ -20,6 +20,7 @@ from typing import Any
 from adambias.core import no_telemetry as telemetry
 from adambias.core.entry import terminable
 from adambias.core.errors import AdambiasError, ConfigError, TrackingError
+from adambias.core.output import outlive_readers
 from adambias.tracking.mlflow import content, location
 
 HOST = "127.0.0.1"
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", help=f"{PORT} by default, or ADAMBIAS_UI_PORT")
     given = parser.parse_args(arguments).port
     telemetry.opt_out()
+    outlive_readers()
     try:
         serve(Path.cwd(), _port(given))
     except AdambiasError as error:

@@ -15,6 +15,7 @@ from types import FrameType
 from adambias.core import no_telemetry as telemetry
 from adambias.core.errors import AdambiasError
 from adambias.core.launcher import end_with_dvc
+from adambias.core.output import outlive_readers
 
 
 def guard(work: Callable[[], object], *, debug: bool = False) -> int:
@@ -33,6 +34,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
         0 on success, 1 on an error a user can mend, 75 if a sweep's time was up, 130 if
         interrupted.
     """
+    outlive_readers()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     telemetry.opt_out()
     find_code_in(Path.cwd())

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adambias.core.shown import shown
+
 Name = TypeVar("Name")
 # A forked process has the parent's imports, which take longer than many a call. With one thread of
 # torch each it is safe, as it is for PyTorch's own data loaders. On other systems their libraries
@@ -22,7 +24,9 @@ Name = TypeVar("Name")
 _CONTEXT = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name, Any]:
+def run_all(
+    calls: Mapping[Name, Callable[[], Any]], workers: int, title: str = ""
+) -> dict[Name, Any]:
     """Make every call, in the order given, and return what each returned.
 
     Parameters
@@ -32,18 +36,33 @@ def run_all(calls: Mapping[Name, Callable[[], Any]], workers: int) -> dict[Name,
         long ones first, so that none runs alone at the end.
     workers : int
         Processes; 1 makes the calls in this one.
+    title : str
+        What the calls compute, to be shown with how far they are; nothing is shown without.
 
     Returns
     -------
     dict
         Results by name, in the order of ``calls``.
     """
-    if workers == 1:
-        return {name: call() for name, call in calls.items()}
+    with shown(title, len(calls)) as advance:
+        if workers > 1:
+            return _run_in_processes(calls, workers, advance)
+        done = {}
+        for name, call in calls.items():
+            done[name] = call()
+            advance()
+        return done
+
+
+def _run_in_processes(
+    calls: Mapping[Name, Callable[[], Any]], workers: int, advance: Callable[[], None]
+) -> dict[Name, Any]:
     reader, writer = _CONTEXT.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, _CONTEXT, _begin, (reader, writer))
     try:
         futures = {name: pool.submit(call) for name, call in calls.items()}
+        for future in futures.values():
+            future.add_done_callback(lambda _: advance())
         return {name: future.result() for name, future in futures.items()}
     except BaseException:  # after an error or Ctrl-C nobody waits for the calls under way
         writer.close()

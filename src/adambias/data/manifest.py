@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 PREPARE = "dvc repro prepare, or adambias run FILE for an experiment"
 """What prepares data, in an error's words."""
 TRAIN_SIZES = {"digits": 400, "photos": 500, "diabetes": 300, "text": 400}
-"""Training images of the sources that come without a split, where none are asked for."""
+"""Training inputs of the sources that come without a split, where none are asked for."""
 
 FROM_A_FILE = ("arrays", "text")
 """Sources whose file is part of the settings by its content."""
@@ -73,6 +73,16 @@ def is_prepared_as(manifest: Mapping[str, Any], spec: DatasetSpec) -> bool:
     if asked.get("file", "") is None:
         asked["file"] = manifest["settings"].get("file")
     return bool(manifest["settings"] == asked)
+
+
+def prepared_shape(name: str, root: str | Path | None = None) -> tuple[int, ...] | None:
+    """Return the shape (N, ...) of the training inputs at ``<root>/<name>``; None if unknown."""
+    try:
+        manifest = read_manifest(data_root(root) / name)
+    except (DataError, OSError):
+        return None
+    entry = manifest["files"].get(f"{arrays_of(manifest)[0]}.npy", {})
+    return tuple(entry["shape"]) if "shape" in entry else None
 
 
 def prepared_digest(name: str, spec: DatasetSpec, root: str | Path | None = None) -> str:

@@ -28,6 +28,14 @@ from adambias.data.manifest import (
 from adambias.data.sources import Arrays
 from adambias.data.text import LENGTH
 
+_SHAPES = {
+    **{"digits": (1, 8, 8), "photos": (3, 16, 16), "diabetes": (10,)},
+    **dict.fromkeys(("cifar10", "cifar100", "image_folder"), (3, 32, 32)),
+}
+"""Inputs of the sources of which they are known beforehand."""
+_WHOLE = dict.fromkeys(("cifar10", "cifar100"), 50_000)
+"""Training images of the sources that come with a split."""
+
 
 def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Path:
     """Prepare a dataset into ``<root>/<name>``, replacing what is there, and return the folder.
@@ -39,16 +47,14 @@ def prepare(name: str, spec: DatasetSpec, root: str | Path | None = None) -> Pat
     return folder
 
 
-def expected_shape(spec: DatasetSpec) -> tuple[int, ...]:
+def expected_shape(spec: DatasetSpec) -> tuple[int, ...] | None:
     """Return the shape (N, ...) of the training inputs ``spec`` asks for.
 
-    Those of a file or folder are taken to be CIFAR's images until they are prepared.
+    None where only its preparation tells. Images of a folder are taken to be of CIFAR's size.
     """
-    size = spec.train_size or TRAIN_SIZES.get(spec.source, 50_000)
-    known = {"digits": (1, 8, 8), "photos": (3, 16, 16), "diabetes": (10,)}
-    if spec.source == "text":
-        return (size, int(spec.options.get("length", LENGTH)))
-    return (size, *known.get(spec.source, (3, 32, 32)))
+    size = spec.train_size or {**TRAIN_SIZES, **_WHOLE}.get(spec.source)
+    known = {**_SHAPES, "text": (int(spec.options.get("length", LENGTH)),)}
+    return (size, *known[spec.source]) if size and spec.source in known else None
 
 
 def prepare_into(folder: Path, name: str, spec: DatasetSpec) -> None:

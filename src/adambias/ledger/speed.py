@@ -91,11 +91,12 @@ def _work_of(measured: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def remaining_work(
-    plan: Plan, jobs: Iterable[Job], ledger: Ledger, shapes: Mapping[str, tuple[int, ...]]
+    plan: Plan, jobs: Iterable[Job], ledger: Ledger, shapes: Mapping[str, tuple[int, ...] | None]
 ) -> Iterator[tuple[str, int]]:
     """Yield ``(kind, images × epochs)`` for the trials that are not finished.
 
-    ``shapes`` gives each dataset's training images as (N, C, H, W).
+    ``shapes`` gives each dataset's training images as (N, C, H, W), None where they are not known
+    yet; the kind of its trials is then empty, which no speed is known of.
     """
     recorded = {outcome["key"]: outcome["epochs"] for outcome in plan.recorded}
     jobs = [job for job in jobs if job.key not in plan.outcomes]
@@ -103,6 +104,9 @@ def remaining_work(
     reports = dict(ledger.reports(job.key for job in jobs if job.key in plan.started))
     for job in jobs:
         shape = shapes[job.trial.dataset]
+        if shape is None:
+            yield "", 0
+            continue
         first = recorded[plan.extends[job.key]] if job.key in plan.extends else 0
         first = reports.get(job.key, {}).get("epoch", first)
         yield kind_of(job.trial, shape), (job.trial.epochs - first) * shape[0]

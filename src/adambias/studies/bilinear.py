@@ -55,7 +55,7 @@ def run(settings: Bilinear, out_dir: str | Path, *, workers: int = 1) -> dict[st
         The content of ``bilinear.json``.
     """
     out = Path(out_dir)
-    done = run_all(_calls(settings), workers)
+    done = run_all(_calls(settings), workers, "bilinear: the law against the optimizers")
     fans, paths = (
         pd.concat(done[what, name] for name in cases)
         for what, cases in (("fan", settings.fans), ("path", settings.paths))

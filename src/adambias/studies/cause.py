@@ -54,7 +54,12 @@ def run(
         for grid, trial in settings.trials()
         for each in (trial.replace(memory=memory) for memory in get_args(Memory))
     }
-    rows = [{"grid": grid, **row} for (grid, _), row in run_all(calls, workers).items()]
+    rows = [
+        {"grid": grid, **row}
+        for (grid, _), row in run_all(
+            calls, workers, "cause: trainings with and without memory"
+        ).items()
+    ]
     _add_effects(rows)
     found = {"settings": dataclasses.asdict(settings), "rows": rows}
     write_results(found, Path(out_dir) / "cause.json", digits=NETWORK_DIGITS)

@@ -57,7 +57,7 @@ def run(
         calls["run", name] = partial(long_run, settings, data, name)
     for name in settings.orders:
         calls["order", name] = partial(order, settings, data, name)
-    done = run_all(calls, workers)
+    done = run_all(calls, workers, "netflow: the law along a network's training")
     runs = pd.concat([done["run", name] for name in settings.runs], ignore_index=True)
     loss, start = network_loss(settings, data)
     summary = {

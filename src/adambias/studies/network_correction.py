@@ -53,7 +53,15 @@ def chart(settings: NetworkCorrection, data: Dataset, workers: int = 1) -> pd.Da
     """
     few = data.first(settings.images)
     calls = {trial: partial(_along, trial, few) for trial in settings.trials()}
-    return pd.DataFrame([row for rows in run_all(calls, workers).values() for row in rows])
+    return pd.DataFrame(
+        [
+            row
+            for rows in run_all(
+                calls, workers, "network_correction: the memory correction along trainings"
+            ).values()
+            for row in rows
+        ]
+    )
 
 
 def _along(trial: Trial, data: Dataset) -> list[dict[str, Any]]:

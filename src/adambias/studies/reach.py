@@ -73,7 +73,12 @@ def run(
         (grid, trial): partial(measure, trial, few[trial.dataset], settings.steps)
         for grid, trial in settings.trials()
     }
-    rows = [{"grid": grid, **row} for (grid, _), row in run_all(calls, workers).items()]
+    rows = [
+        {"grid": grid, **row}
+        for (grid, _), row in run_all(
+            calls, workers, "reach: how far each law holds on networks"
+        ).items()
+    ]
     found = {"settings": dataclasses.asdict(settings), "rows": rows}
     write_results(found, Path(out_dir) / "reach.json", digits=PRACTICAL_DIGITS)
     return found

@@ -47,7 +47,12 @@ def run(
         (grid, trial): partial(train, trial, few[trial.dataset])
         for grid, trial in settings.trials()
     }
-    rows = [{"grid": grid, **row} for (grid, _), row in run_all(calls, workers).items()]
+    rows = [
+        {"grid": grid, **row}
+        for (grid, _), row in run_all(
+            calls, workers, "stability: the curvature along trainings"
+        ).items()
+    ]
     found = {"settings": dataclasses.asdict(settings), "rows": rows}
     write_results(found, Path(out_dir) / "stability.json", digits=NETWORK_DIGITS)
     return found

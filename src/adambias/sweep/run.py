@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,8 @@ def run(
         plan = make_plan(params, names, ledger, confirmed=True)
         refuse_unfinished(plan, ledger, ended)
     else:
+        counted = f"all {len(plan.jobs)} trials are in {ledger.store.where()}: nothing to train"
+        print(f"{params.name}: {', '.join(plan.grids)}  {counted}", file=sys.stderr, flush=True)
         _catch_up(tracker, ledger, plan)
     return plan
 
