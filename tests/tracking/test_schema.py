@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -197,6 +200,26 @@ def test_doctor_opens_a_database_and_makes_none(project, uri):
     (project / "mlflow.db").unlink()
     assert list(CHECKS["tracking"](params)) == [f"{uri}: nothing is recorded yet"]
     assert not (project / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_a_server_without_a_driver_or_that_is_no_database_is_one_line(project, monkeypatch, kind):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_hang_up, args=(server,), daemon=True).start()
+        uri = f"{kind}://me:secret@127.0.0.1:{server.getsockname()[1]}/runs"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(TrackingError) as refused:
+            list(CHECKS["tracking"](tracker_of(project).params))
+    line = str(refused.value)
+    assert line.startswith(f"MLFLOW_TRACKING_URI = {kind}")
+    assert len(line.splitlines()) == 1
+    assert "secret" not in line
+
+
+def _hang_up(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            server.accept()[0].close()
 
 
 def test_a_database_whose_making_was_cut_short_is_made_whole(project, uri, refused):

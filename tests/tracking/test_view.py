@@ -312,7 +312,7 @@ def test_sync_says_what_it_does_to_the_doing_of_others(project, uri, jobs, sync)
     client.create_run(parent.info.experiment_id, tags=second.data.tags)
     client.delete_experiment(parent.info.experiment_id)
     assert str(sync(ledger, jobs)).endswith(
-        "; deleted experiments restored: 1; runs given their name back: 2; "
+        "; deleted experiments restored: 1; experiments and runs given their name back: 2; "
         "runs deleted that were double or not as the ledger (until mlflow gc they can be "
         "restored): 1"
     )
@@ -320,8 +320,11 @@ def test_sync_says_what_it_does_to_the_doing_of_others(project, uri, jobs, sync)
     (parent,) = runs_of(uri, EXPERIMENT, "sweep")
     assert parent.info.run_name == "Sweep beta2 (laptop)"
     client.rename_experiment(parent.info.experiment_id, "my own name")
-    assert str(sync(ledger, jobs)).endswith("; experiments made: 1")
+    said = sync(ledger, jobs)
+    assert str(said).endswith("; experiments and runs given their name back: 1")
+    assert (said.runs, said.created) == (4, 0)
     assert ";" not in str(sync(ledger, jobs))
+    assert_faithful(uri, EXPERIMENT, ledger, jobs)
 
 
 def test_an_experiment_leads_to_the_run_of_its_sweep(project, uri, jobs, sync):

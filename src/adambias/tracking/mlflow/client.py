@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
     DatasetInput,
+    Experiment,
     ExperimentTag,
     InputTag,
     Metric,
@@ -56,6 +57,8 @@ _REFUSALS = {
     401: "asks who you are: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     403: "refuses: its --allowed-hosts lack this name, or your user may not edit the experiment",
 }
+_NAMED = "adambias_name"
+"""The tag of an experiment that says its name, whatever it is called now."""
 _TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "RESOURCE_CONFLICT")
 
 
@@ -85,8 +88,9 @@ class TrackingStore:
             self.client = MlflowClient(tracking_uri=uri)
 
     def experiment(self, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of the experiment ``name``, made or restored if need be."""
-        found = self.client.get_experiment_by_name(name)
+        """Return the id of the experiment ``name``; made, restored or given its name if need be."""
+        tags = {**tags, _NAMED: name}
+        found = self.client.get_experiment_by_name(name) or self._renamed(name)
         if found is None:
             with contextlib.suppress(MlflowException):  # another writer may have been faster
                 self._create_experiment(name, tags)
@@ -119,6 +123,15 @@ class TrackingStore:
         """Delete a run; MLflow keeps it until ``mlflow gc``."""
         self.client.delete_run(run.info.run_id)
         self.done.deleted += 1
+
+    def _renamed(self, name: str) -> Experiment | None:
+        """Find an experiment that somebody gave another name, and give it its own back."""
+        named = self.client.search_experiments(filter_string=f"tags.`{_NAMED}` = {_quoted(name)}")
+        if not named:
+            return None
+        self.client.rename_experiment(named[0].experiment_id, name)
+        self.done.renamed += 1
+        return self.client.get_experiment(named[0].experiment_id)
 
     def _create_experiment(self, name: str, tags: Mapping[str, str]) -> None:
         database = self._database

@@ -65,8 +65,8 @@ def refuse_unusable(uri: str, *, thorough: bool = False) -> bool:
             if thorough and file is not None:
                 _refuse_damaged_pages(uri, connection)
             return found
-    except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
+    except (SQLAlchemyError, ImportError) as error:  # no database, or no driver for it
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise TrackingError(damage(uri, error) or f"{_named(uri)}: {reason}") from None
 
 

@@ -68,7 +68,8 @@ class Summary:
     made, restored : int
         Experiments that were missing, and that had been deleted in MLflow.
     renamed, deleted : int
-        Runs whose name was given back, and that were a double or held what the ledger does not.
+        Experiments and runs whose name was given back, and runs that were a double or held what
+        the ledger does not.
     problems : list of str
         Trials that could not be shown, one line each.
     """
@@ -97,7 +98,7 @@ class Summary:
         counts = {
             "experiments made": self.made,
             "deleted experiments restored": self.restored,
-            "runs given their name back": self.renamed,
+            "experiments and runs given their name back": self.renamed,
             "runs deleted that were double or not as the ledger (until mlflow gc they can be "
             "restored)": self.deleted,
         }
