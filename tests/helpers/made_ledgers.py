@@ -214,11 +214,11 @@ def start_driver(root: Path, *, seeds, epochs, name="beta2", uri=None, sleep=0.0
     return subprocess.Popen([sys.executable, str(script)], cwd=root, stderr=subprocess.PIPE)
 
 
-def ui_command(root: Path, port: int, **variables):
-    """Start what ``make ui`` runs."""
+def ui_command(root: Path, port: int, *before: str, **variables):
+    """Start what ``make ui`` runs, through another command if one is given."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "adambias.cli.ui", "--port", str(port)],
+        [*before, sys.executable, "-m", "adambias.cli.ui", "--port", str(port)],
         cwd=root,
         env={**environment, **variables, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+import psutil
 import pytest
 from made_ledgers import (
     free_port,
@@ -22,7 +23,7 @@ from made_ledgers import (
     ui_command,
     view_of,
 )
-from processes import SECONDS
+from processes import IN_THE_BACKGROUND, SECONDS, all_end
 
 from adambias.cli import ui
 from adambias.core import no_telemetry as telemetry
@@ -157,6 +158,20 @@ def test_a_port_in_use_is_one_line(project):
     assert len(said) == 1
     assert f"port {port} on 127.0.0.1" in said[0]
     assert f"ADAMBIAS_UI_PORT={port + 1} make ui" in said[0]
+
+
+def test_the_ui_ends_with_all_it_started_on_sigterm_from_a_script(project):
+    process = ui_command(project, free_port(), *IN_THE_BACKGROUND)
+    while not process.stdout.readline().startswith("Group by"):
+        assert process.poll() is None
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.terminate()  # as make and the process group of both do
+
+    said = process.communicate(timeout=SECONDS)[0]
+    assert (process.returncode, said.strip()) == (0, "the MLflow server is stopped")
+    assert started
+    assert all_end(started)
 
 
 def test_a_server_of_the_group_is_only_named(project):
