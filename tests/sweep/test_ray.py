@@ -155,24 +155,24 @@ def test_a_node_that_cannot_read_the_ledger_says_so(project: Path) -> None:
     assert problem.startswith(f"ADAMBIAS_STORE = {project}/file/runs: cannot be read (Not a dir")
 
 
-def test_a_folder_that_stays_lost_is_tried_again_and_then_ends_its_trial(
+def test_a_folder_that_cannot_be_used_ends_its_trial_and_none_beside_it(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change(project, "resources", retries=1, error_budget=1, max_concurrent=1)
-    change(project, "grids", tiny={"axes": {"seed": [0]}})
+    change(project, "resources", retries=1, error_budget=2, trials_per_process=2)
+    change(project, "grids", tiny={"axes": {"seed": [0, 1]}})
     params = load_params()
-    (job,) = sweep.make_plan(params, ["tiny"], Ledger.open(params.store)).jobs
+    job, other = sweep.make_plan(params, ["tiny"], Ledger.open(params.store)).jobs
     (project / "runs").mkdir()
     (project / "runs" / job.key).write_text("a file where the trial's folder has to be")
 
-    with pytest.raises(SweepError, match=r"^1 of 1 trials are not finished, 1 failed"):
+    with pytest.raises(SweepError, match=r"^1 of 2 trials are not finished, 1 failed"):
         sweep.run(load_params(), ["tiny"], track=False)
 
     said = capsys.readouterr().err
-    reason = f"adambias.core.errors.FolderError: {project}/runs/{job.key}: cannot be "
-    assert f"trial {job.key} goes on from its last checkpoint: {reason}" in said
-    assert f"trial {job.key} failed: {reason}" in said
+    assert f"trial {job.key} failed: FolderError: {project}/runs/{job.key}: cannot be " in said
+    assert "goes on from its last checkpoint" not in said
     assert "Traceback" not in said
+    assert Ledger.open(params.store).finished([job.key, other.key]) == {other.key}
 
 
 @pytest.mark.parametrize(
