@@ -44,6 +44,10 @@ def build_editable(folder, settings=None, metadata=None):
     return name
 """
 ODD = """mein Prüfstand it's "a" $HOME #b %20?*"""
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+pytestmark = pytest.mark.skipif(
+    shutil.which("uv", path=PATH) is None, reason="uv is not on PATH, where make test has it"
+)
 
 
 def unpack(folder: Path, lock: str = "") -> Path:
@@ -61,7 +65,7 @@ def unpack(folder: Path, lock: str = "") -> Path:
 def make(folder: Path, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
     dropped = ("PYTHON", "UV_", "PIP_", "SSL_CERT", "MAKE", "VIRTUAL_ENV")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    variables = {"PATH": PATH} | variables
     return subprocess.run(
         ["make", target, f"PYTHON={sys.executable}"],
         cwd=folder,
