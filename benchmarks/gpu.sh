@@ -88,7 +88,7 @@ import sys
 from adambias.config import load_params
 from adambias.data.preparation import prepare
 params = load_params("params.yaml", sys.argv[1])
-for name, spec in params.scale.prepare.datasets.items():
+for name, spec in params.datasets.items():
     prepare(name, spec, params.data_root)'
 if [ -n "$tiny" ]; then
   scale=smoke grids='beta2 beta1' seconds=60

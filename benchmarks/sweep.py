@@ -41,7 +41,7 @@ def make_project(folder: Path, change: dict[str, Any]) -> Params:
     with (folder / "scales" / "measured.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(settings, file)
     params = load_params(folder / "params.yaml")
-    for name, spec in params.scale.prepare.datasets.items():
+    for name, spec in params.datasets.items():
         prepare(name, spec, params.data_root)
     return params
 

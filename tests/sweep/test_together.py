@@ -28,7 +28,8 @@ def without_times(table):
 def assignments_of(trials):
     spec = DatasetSpec(source="digits", train_size=40, test_size=30)
     made = [Job.of(trial, "0" * 64) for trial in trials]
-    return [Assignment(job=job, store="runs", data_root="data", dataset=spec) for job in made]
+    where = {"store": "runs", "data_root": "data", "root": "."}
+    return [Assignment(job=job, dataset=spec, **where) for job in made]
 
 
 def test_a_bundle_holds_trials_that_differ_in_numbers_alone(quick):
