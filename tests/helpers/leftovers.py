@@ -48,6 +48,7 @@ def _begin() -> None:
         folder.mkdir(exist_ok=True)
     else:
         folder = Path(tempfile.mkdtemp(prefix="t-"))
+        folder.chmod(0o711)  # PostgreSQL refuses to run as root: another user has to get through
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 

@@ -123,6 +123,7 @@ def test_the_switch_of_a_pipeline_is_no_experiment(folder):
     assert done.stderr.startswith("error: FILE = 'params.yaml': is the switch of the pipeline")
 
 
+@pytest.mark.soak  # 39 trials
 def test_a_transformer_on_text_with_three_rules(folder):
     """The page's experiment, with fewer steps."""
     text = (folder / "text.yaml").read_text(encoding="utf-8")

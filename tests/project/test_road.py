@@ -49,6 +49,7 @@ def test_nothing_changed_nothing_runs(road: Path, run: Run) -> None:
     assert run(road, "dvc", "status", "report").stdout.strip().endswith("up to date.")
 
 
+@pytest.mark.soak  # the pipeline once more
 def test_made_again_from_nothing_every_output_has_the_same_hash(
     smoke_project: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -26,6 +26,9 @@ from processes import (
     tables,
 )
 
+from adambias.sweep.cluster import connection
+from adambias.sweep.own_ray import LOOK_SECONDS, watched
+
 
 def test_an_interrupted_sweep_says_so(project: Path) -> None:
     change(project, "trial", epochs=5000)
@@ -66,7 +69,7 @@ def test_a_preempted_sweep_ends_as_an_interrupted_one(project: Path, executor: s
     assert run.said().splitlines()[-1].startswith("interrupted: what is finished is kept")
 
 
-@pytest.mark.parametrize("lost", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("lost", ["raylet", pytest.param("gcs_server", marks=pytest.mark.soak)])
 def test_a_sweep_whose_ray_is_killed_says_so_in_one_line(project: Path, lost: str) -> None:
     change(project, "trial", epochs=5000)
     run = sweep_of(project, "tiny")
@@ -147,3 +150,15 @@ def test_a_store_that_is_full_or_read_only_ends_the_sweep_and_the_next_one_goes_
     assert tables(project, "beta2", store=str(project / "after")) == undisturbed
     logs = [p.read_text() for p in Path("after").glob("*/log.txt")]
     assert any("goes on from" in log for log in logs)
+
+
+def test_another_rays_orphan_that_ends_is_none_of_this_sweeps(tmp_path: Path) -> None:
+    """A process that adopts orphans, as the first in a container, has those of killed drivers."""
+    name = tmp_path / "gcs_server"
+    name.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    with connection(lambda line: None):
+        orphan = subprocess.Popen([name, "100"])
+        with watched():
+            orphan.kill()
+            orphan.wait()
+            time.sleep(3 * LOOK_SECONDS)

@@ -48,7 +48,8 @@ def test_a_bundle_holds_trials_that_differ_in_numbers_alone(quick):
     assert [len(bundle) for bundle in bundles(made, 1)] == [1] * len(made)
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+# On Ray test_ray.py has a bundle too, in a sweep that something fails in.
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.soak)])
 def test_side_by_side_their_tables_are_those_of_each_alone(prepared, quick, executor):
     changes = [{"seed": 0}, {"seed": 1}, {"beta1": 0.5}, {"seed": 3}, {"h": 3e3}, {"norm": "none"}]
     trials = [quick(epochs=60, eval_every=7, **change) for change in changes]

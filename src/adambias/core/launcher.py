@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -36,7 +35,15 @@ def _dvc() -> psutil.Process | None:
 
 
 def _watch(dvc: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(LOOK_SECONDS)
+    while is_alive(dvc):
+        time.sleep(LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether a process has not ended."""
+    # Not is_running: some versions take a process for another one once the clock was set.
+    try:
+        return str(process.status()) != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
+import ray
 
 from adambias.core.errors import SweepError
+from adambias.core.launcher import is_alive
 from adambias.sweep import reaper
 
 LOOK_SECONDS = 1.0
@@ -48,24 +51,20 @@ def watched() -> Iterator[None]:
 
 
 def _vital() -> dict[str, psutil.Process]:
-    return {p.name(): p for p in psutil.Process().children() if p.name() in VITAL}
+    # By Ray's own list: children of the same names may be of another Ray, whose driver has died and
+    # left them to this process, as to the first one in a container.
+    node: Any = ray._private.worker._global_node
+    return {name: psutil.Process(node.all_processes[name][0].process.pid) for name in VITAL}
 
 
 def _watch(vital: dict[str, psutil.Process], lost: list[str], ended: threading.Event) -> None:
     while not ended.wait(LOOK_SECONDS):
-        if gone := [name for name, process in vital.items() if not _alive(process)]:
+        if gone := [name for name, process in vital.items() if not is_alive(process)]:
             lost += gone
             # Wakes the main thread out of a wait, as a signal from outside does; see terminable.
             if callable(signal.getsignal(signal.SIGTERM)):
                 os.kill(os.getpid(), signal.SIGTERM)
             return
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextlib.contextmanager
