@@ -33,6 +33,7 @@ LONGEST = (
     "sweep/test_ray.py",
     "project/test_road.py",
     "tracking/test_mirror.py",
+    "cluster/test_gpu_rental.py",
     "sweep/test_losses.py",
     "sweep/test_sweep.py",
     "project/test_own_problem.py",
@@ -41,6 +42,9 @@ LONGEST = (
     "sweep/test_dvc.py",
     "cli/test_doctor.py",
     "tracking/test_browser.py",
+    "data/test_places.py",
+    "analysis/test_simulations.py",
+    "project/test_setup.py",
     "training/test_trainer.py",
     "law/test_integration.py",
 )
