@@ -44,9 +44,15 @@ def stage(folder: Path, *before: str, **variables: str) -> subprocess.Popen[str]
         env={**os.environ, **variables},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_hangups,
     )
     wait_for(lambda: len(workers(process)) == 2)
     return process
+
+
+def heed_hangups() -> None:
+    """Undo what the tests inherit where they were started with nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +109,13 @@ class Running:
         self.process.wait()
         _, alive = psutil.wait_procs(trials, timeout=SECONDS)
         assert not alive, "trials outlive their driver"
+        take_scratch()
+
+
+def take_scratch() -> None:
+    """Remove what Tune of a killed driver leaves; a sweep does, a week later."""
+    for folder in Path(tempfile.gettempdir()).glob("adambias-tune-*"):
+        shutil.rmtree(folder)
 
 
 def sweep_of(folder: Path, grid: str, *options: str, **variables: str) -> Running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def begin(folder: Path, text: str, *options: str) -> subprocess.Popen[str]:
     """Start tests in a folder in the background, with the plugin."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(text)
-    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {HELPERS}\n")
+    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {shlex.quote(str(HELPERS))}\n")
     dropped = ("PYTEST_", "COV_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     command = [*IN_THE_BACKGROUND, sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]

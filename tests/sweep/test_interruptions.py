@@ -24,6 +24,7 @@ from processes import (
     moment,
     sweep_of,
     tables,
+    take_scratch,
 )
 
 from adambias.sweep.cluster import connection
@@ -95,8 +96,7 @@ def test_no_process_of_ray_outlives_a_killed_driver(project: Path) -> None:
     run.process.kill()
 
     assert all_end(started)
-    for folder in Path(tempfile.gettempdir()).glob("adambias-tune-*"):
-        shutil.rmtree(folder)
+    take_scratch()
 
 
 def test_a_killed_driver_without_ray_goes_on_to_the_same_tables(
