@@ -137,6 +137,7 @@ def test_links_in_a_tree_of_images_are_followed_or_refused(experiment: Path) -> 
         prepare("pictures", spec, folder / "none")
 
 
+@pytest.mark.soak  # a whole experiment, through links
 def test_project_ledger_and_data_may_be_links(experiment: Path, tmp_path: Path) -> None:
     for name in ("runs", "data", "disk"):
         (tmp_path / name).mkdir()
