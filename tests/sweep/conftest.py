@@ -9,6 +9,15 @@ from once import made_once
 from processes import make_project, sweep_of, tables
 from sweep_project import _alone, project  # noqa: F401
 
+import adambias as ab
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """Return a folder with prepared digits."""
+    ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
+    return tmp_path
+
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from python_sweeps import until_it_is_done, without_times
 
 import adambias as ab
 from adambias.config import Resources
@@ -11,16 +12,6 @@ from adambias.core.errors import ConfigError, OutOfTime
 from adambias.core.validation import duration
 from adambias.ledger.ledger import Ledger
 from adambias.sweep.run import deadline_of
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
-    return tmp_path
-
-
-def without_times(table):
-    return table.drop(columns="seconds")
 
 
 # On Ray each stop has to start Ray anew within its time: minutes, and more on a busy machine.
@@ -32,17 +23,12 @@ def test_stopped_until_it_is_done_a_sweep_is_the_undisturbed_one(prepared, quick
     # Ray starts within that time too, so there its one training must take longer than what is left.
     epochs, seeds = (300, (1, 0)) if executor == "inline" else (1500, (0,))
     trials = [quick(epochs=epochs, eval_every=50, seed=seed) for seed in seeds]
-    said: list[str] = []
-    while len(said) < 40:
-        try:
-            table = ab.sweep(
-                trials, prepared / "cut", root=prepared, executor=executor,
-                resources=Resources(time=time, checkpoint_seconds=1000),
-            )  # fmt: skip
-        except OutOfTime as error:
-            said.append(str(error))
-        else:
-            break
+    resources = Resources(time=time, checkpoint_seconds=1000)
+    table, said = until_it_is_done(
+        lambda: ab.sweep(
+            trials, prepared / "cut", root=prepared, executor=executor, resources=resources
+        )
+    )
     assert len(said) >= (2 if executor == "inline" else 1)
     for line in said:
         assert line.startswith("the time is up: ")

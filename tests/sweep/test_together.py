@@ -5,24 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from python_sweeps import until_it_is_done, without_times
 
 import adambias as ab
 from adambias.config import DatasetSpec, Resources
-from adambias.core.errors import OutOfTime, StoreError, SweepError
+from adambias.core.errors import StoreError, SweepError
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.sweep.assignment import Assignment, bundles
 from adambias.sweep.together import Together
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
-    return tmp_path
-
-
-def without_times(table):
-    return table.drop(columns="seconds")
 
 
 def assignments_of(trials):
@@ -66,15 +57,11 @@ def test_side_by_side_their_tables_are_those_of_each_alone(prepared, quick, exec
 
 def test_stopped_and_gone_on_they_are_the_same_too(prepared, quick):
     trials = [quick(epochs=250, eval_every=50, seed=seed) for seed in range(3)]
-    resources, stops = Resources(trials_per_process=3, time="2s"), 0
-    while stops < 40:
-        try:
-            table = ab.sweep(trials, prepared / "cut", root=prepared, resources=resources)
-        except OutOfTime:
-            stops += 1
-        else:
-            break
-    assert stops >= 2
+    resources = Resources(trials_per_process=3, time="2s")
+    table, said = until_it_is_done(
+        lambda: ab.sweep(trials, prepared / "cut", root=prepared, resources=resources)
+    )
+    assert len(said) >= 2
     alone = ab.sweep(trials, prepared / "alone", root=prepared)
     assert without_times(table).equals(without_times(alone))
 
@@ -106,7 +93,7 @@ def test_one_that_fails_ends_alone(prepared, quick, monkeypatch):
     sums = []
     for seed in (0, 1, 2):
         torch.manual_seed(seed)
-        sums.append(float(torch.nn.Linear(64, 10).weight.sum()))
+        sums.append(torch.nn.Linear(64, 10).weight.sum().item())
     between = (sorted(sums)[1] + sorted(sums)[2]) / 2
     (prepared / "failing_network.py").write_text(NETWORK.format(between))
     monkeypatch.syspath_prepend(str(prepared))

@@ -14,12 +14,6 @@ from adambias.core.errors import ConfigError, SweepError
 from adambias.ledger.ledger import Ledger
 
 
-@pytest.fixture
-def prepared(tmp_path):
-    ab.load_dataset("digits", train_size=40, test_size=30, root=tmp_path)
-    return tmp_path
-
-
 def test_a_list_of_trials_becomes_one_tidy_table(prepared, quick, few_digits):
     trials = [quick(beta1=beta1, epochs=3) for beta1 in (0.5, 0.9)]
     table = ab.sweep([*trials, trials[0]], prepared / "runs", root=prepared)

@@ -46,17 +46,16 @@ class Together:
         self._start()
         for trial in self._active:
             trial.training.side_by_side = len(self._active)
-        going = self._each(self._active, lambda trial: trial.open_turn(seconds))
+        going = list(self._each(self._active, lambda trial: trial.open_turn(seconds)))
         while going := [trial for trial in going if trial.goes_on()]:
             if len(going) > 1:  # one alone need not begin before it is waited for
-                going = self._each(going, lambda trial: trial.training.start())
-            going = self._each(going, ActiveTrial.step)
-        reports: dict[str, dict[str, Any]] = {}
-        for trial in self._each(list(self._active), lambda t: reports.update(_report_of(t))):
-            report = reports[trial.job.key]
+                going = list(self._each(going, lambda trial: trial.training.start()))
+            going = list(self._each(going, ActiveTrial.step))
+        reports = self._each(self._active, ActiveTrial.close_turn)
+        for trial, report in reports.items():
             if report["status"] != "running" or report["paused"]:
                 self._drop(trial)
-        return reports | self._ended
+        return {trial.job.key: report for trial, report in reports.items()} | self._ended
 
     @property
     def done(self) -> bool:
@@ -81,19 +80,17 @@ class Together:
                 self._fail(assignment, error)
 
     def _each(
-        self, trials: list[ActiveTrial], work: Callable[[ActiveTrial], object]
-    ) -> list[ActiveTrial]:
-        """Do something with each trial and return those that did not fail."""
-        whole = []
+        self, trials: list[ActiveTrial], work: Callable[[ActiveTrial], Any]
+    ) -> dict[ActiveTrial, Any]:
+        """Do something with each trial and return what it gave, of those that did not fail."""
+        found = {}
         for trial in list(trials):
             try:
-                work(trial)
+                found[trial] = work(trial)
             except Exception as error:
                 self._drop(trial)
                 self._fail(trial.assignment, error)
-            else:
-                whole.append(trial)
-        return whole
+        return found
 
     def _fail(self, assignment: Assignment, error: Exception) -> None:
         """Write a failure down, or raise it if it is not one trial's alone."""
@@ -106,7 +103,3 @@ class Together:
     def _drop(self, trial: ActiveTrial) -> None:
         self._active.remove(trial)
         trial.close()
-
-
-def _report_of(trial: ActiveTrial) -> dict[str, dict[str, Any]]:
-    return {trial.job.key: trial.close_turn()}
