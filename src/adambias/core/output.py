@@ -6,30 +6,46 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _GONE = (errno.EPIPE, errno.EIO)
 """Errors of a pipe whose reader has ended, as ``head`` does, and of a terminal that was closed."""
 
 
-class _Outliving(io.FileIO):
-    """A file descriptor whose reader may leave: what is written from then on is dropped.
+class _Outliving(io.BufferedWriter):
+    """A stream whose reader may leave: what is written from then on is dropped.
 
     The work goes on and the exit code stays what it would be: a sweep is not over because nobody
     watches it any more.
     """
 
-    def write(self, content: bytes) -> int:  # type: ignore[override]
+    # Not in the raw file below: there a signal that raises between the system's write and the
+    # return to the buffer would leave the buffer full, and its text would be written twice.
+    def write(self, content: Buffer) -> int:
         try:
             return super().write(content)
         except OSError as error:
-            if error.errno not in _GONE:
-                raise
+            self._drop(error)
+            return super().write(content)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._drop(error)
+            super().flush()
+
+    def _drop(self, error: OSError) -> None:
+        """Send all that follows nowhere, if the reader is gone."""
+        if error.errno not in _GONE:
+            raise error
         # For programs started from here as well, which write into the same descriptor.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        return len(content)
 
 
 def outlive_readers() -> None:
@@ -45,14 +61,14 @@ def outlive_readers() -> None:
 
 def _outliving(stream: TextIO) -> TextIO:
     try:
-        raw = _Outliving(stream.fileno(), "w", closefd=False)
+        raw = io.FileIO(stream.fileno(), "w", closefd=False)
     except (OSError, ValueError):  # closed, or no file at all
         return stream
     stream.flush()
     # Strict, or surrogateescape in the locale C, would raise at a letter that the encoding lacks.
     every = stream.encoding.lower().startswith("utf")
     return io.TextIOWrapper(
-        io.BufferedWriter(cast(io.RawIOBase, raw)),
+        _Outliving(raw),
         encoding=stream.encoding,
         errors=stream.errors if every else "backslashreplace",
         line_buffering=raw.isatty() or bool(stream.line_buffering),
