@@ -15,6 +15,7 @@ from adambias.config import Analyse, Verdict
 from adambias.core.errors import DataError
 from adambias.figures.report import page as report
 from adambias.figures.report import rows
+from adambias.figures.report.findings import findings
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -120,9 +121,21 @@ def test_verdicts_on_trainings_and_computed_checks_are_never_added(results, pict
         "computed": {"agrees": computed, "disagrees": 0, **none},
     }
     head = words_of(text[text.index("<header>") : text.index("</header>")])
-    assert f"{trained} claims on trained networks" in head
-    assert f"{computed} checks of the laws" in head
     assert not re.search(rf"\b{len(every)}\b", head)
+
+
+def test_the_page_begins_with_findings(page, results):
+    text = page.read_text(encoding="utf-8")
+    found = findings(list(claims_of(results).values()))
+    section = text[text.index('<section id="findings">') : text.index('<section id="claims">')]
+
+    assert found
+    for finding in found:
+        assert all(sentence in words_of(section) for sentence in finding.sentences)
+    drawn = {finding.figure for finding in found} & set(re.findall(r'id="figure-(\w+)"', text))
+    assert drawn
+    assert set(re.findall(r'id="figure-(\w+)"', section)) == drawn
+    assert "<table" not in text[: text.index('<section id="claims">')]
 
 
 def test_the_counts_are_those_of_the_metrics(page, results):
@@ -326,14 +339,14 @@ LONGEST = 15_000
 
 
 @pytest.mark.browser
-def test_on_a_telephone_the_page_is_short_and_figures_of_the_law_are_folded(browser, page):
+def test_on_a_telephone_the_page_is_short_and_figures_of_no_finding_are_folded(browser, page):
     tab = browser.new_page(viewport={"width": 400, "height": 900})
     tab.goto(page.as_uri())
 
     assert tab.evaluate("document.documentElement.scrollHeight") <= LONGEST
-    assert tab.locator("#figure-fig4 img").is_visible()
+    assert tab.locator("#figure-fig5 img").is_visible()
     assert not tab.locator("#figure-fig1 img").is_visible()
-    assert not tab.locator("#figure-fig4 .caption").inner_text().strip().endswith(".")
+    assert not tab.locator("#figure-fig5 .caption").inner_text().strip().endswith(".")
     tab.locator("#figure-fig1 > details > summary").click()
     assert tab.locator("#figure-fig1 img").is_visible()
     tab.close()

@@ -24,7 +24,8 @@ from adambias.config.analysis import REGIMES
 from adambias.core.errors import DataError
 from adambias.core.files import write_text
 from adambias.core.provenance import git_state
-from adambias.figures.report import law, preregistration, rows
+from adambias.figures.report import preregistration, rows
+from adambias.figures.report.findings import findings, of_the_edge
 
 PACKAGES = (
     *("adambias", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow"),
@@ -80,8 +81,8 @@ def run(
         scale=scale,
         trainings=_trainings(trials),
         **_claims(claims, settings.all_claims, {figure["name"] for figure in figures}),
-        law={"sentences": list(law.sentences(claims)), "figure": law.FIGURE},
-        of_the_edge=list(law.of_the_edge(claims)),
+        findings=findings(claims),
+        of_the_edge=list(of_the_edge(claims)),
         preregistered=preregistration.stated(results),
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
         regimes=list(REGIMES),
@@ -131,10 +132,7 @@ def _template() -> jinja2.Template:
 def _claims(
     claims: Sequence[rows.Row], specs: Mapping[str, ClaimSpec], drawn: set[str]
 ) -> dict[str, Any]:
-    """Return the claims on networks and the computed checks, their verdicts counted apart.
-
-    ``evidence`` holds the figures that show a claim on networks.
-    """
+    """Return the claims on networks and the computed checks, their verdicts counted apart."""
     shown = {key: spec.figure for key, spec in specs.items() if spec.figure in drawn}
     kinds = {
         kind: [{**claim, "figure": shown.get(claim["key"])} for claim in members]
@@ -144,7 +142,6 @@ def _claims(
         **kinds,
         "score": {kind: count_verdicts(members) for kind, members in kinds.items()},
         "measures": _measures(kinds["trained"]),
-        "evidence": {claim["figure"] for kind in ("trained", "project") for claim in kinds[kind]},
     }
 
 

@@ -23,20 +23,20 @@ def found(row: Row) -> str:
     return str(_NOT_FOUND.get(row["verdict"], row["found"]))
 
 
-def number(value: float | None) -> str:
-    """Return a number with three digits, a dash for one that is absent."""
-    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits, a dash for one that is absent."""
+    return "–" if value is None else f"{value:.{digits}g}".replace("-", "−")
 
 
-def interval(row: Row) -> str:
+def interval(row: Row, digits: int = 3) -> str:
     """Return the bounds of an estimate, nothing if it has none."""
-    low, high = row["low"], row["high"]
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+    low, high = (number(row[bound], digits) for bound in ("low", "high"))
+    return "" if "–" in (low, high) else f"[{low}, {high}]"
 
 
-def estimate(row: Row) -> str:
+def estimate(row: Row, digits: int = 3) -> str:
     """Return an estimate with its interval: ``0.083 [0.052, 0.114]``."""
-    return f"{number(row['value'])} {interval(row)}".rstrip()
+    return f"{number(row['value'], digits)} {interval(row, digits)}".rstrip()
 
 
 def counted(row: Row) -> str:
