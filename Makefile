@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export RAY_USAGE_STATS_ENABLED ?= 0
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= 1
+export NO_MKDOCS_2_WARNING ?= 1
 # Many images forbid Python to keep compiled modules: then each process compiles MLflow and Ray anew.
 export PYTHONDONTWRITEBYTECODE :=
 
