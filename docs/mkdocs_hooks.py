@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 FORMULA = re.compile(r'<(div|span) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 QUOTATION = re.compile(r"<!--.*?-->")
-"""What marks a number that a test fills in: where a line begins with one, it would end a paragraph."""
+"""The marks of numbers that a test fills in: at the beginning of a line they end a paragraph."""
+ALONE = ("index.md", "explore.md")
+"""Pages that are alone in their section, and as wide as the window."""
 GLOSSARY = re.compile(r"^## Words\n(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
 """The section of the README that is the site's page of words."""
 
@@ -71,9 +73,9 @@ def on_files(files: Files, config: Any) -> Files:
         for link in LINK.findall(text_of(ROOT / page)):
             path = home(link, page)
             if files.get_file_from_path(place(path)) is None and (ROOT / path).is_file():
-                files.append(made(path, config))
-                if place(path).endswith(".md"):
-                    pages.append(files.get_file_from_path(place(path)))
+                file = made(path, config)
+                files.append(file)
+                pages += [file] if file.is_documentation_page() else []
     return files
 
 
@@ -91,6 +93,8 @@ def on_page_read_source(page: Any, config: Any) -> str | None:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Turn links between files of the repository into links between files of the site."""
     here = source(page.file)
+    if page.file.src_uri in ALONE:
+        page.meta["hide"] = ["navigation", "toc"]
     folder = posixpath.dirname(page.file.src_uri)
 
     def moved(match: re.Match[str]) -> str:
@@ -106,6 +110,16 @@ def on_page_content(html_text: str, page: Any, config: Any, files: Files) -> str
     """Typeset formulas as MathML, which browsers show without a script."""
 
     def typeset(match: re.Match[str]) -> str:
-        return convert(html.unescape(match[3]), display="block" if match[2] == "[" else "inline")
+        tag, display = match[1], "block" if match[2] == "[" else "inline"
+        formula = convert(html.unescape(match[3]), display=display)
+        return f'<{tag} class="formula">{formula}</{tag}>'
 
     return FORMULA.sub(typeset, html_text)
+
+
+def on_post_build(config: Any) -> None:
+    """Let the explorer, a page of its own, link to the pages of the site and not to Markdown."""
+    file = Path(config.site_dir) / "explorer.html"
+    text = file.read_text(encoding="utf-8")
+    text = re.sub(r'href="([\w-]+)\.md"', r'href="\1.html" target="_top"', text)
+    file.write_text(text, encoding="utf-8")
