@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import griffe
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
@@ -123,3 +124,13 @@ def on_post_build(config: Any) -> None:
     text = file.read_text(encoding="utf-8")
     text = re.sub(r'href="([\w-]+)\.md"', r'href="\1.html" target="_top"', text)
     file.write_text(text, encoding="utf-8")
+
+
+class Later(griffe.Extension):
+    """Show a field's default as it is, not as the call of ``later`` that declares it."""
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **options: Any) -> None:
+        """Put the argument of ``later`` in the place of the call."""
+        value = attr.value
+        if isinstance(value, griffe.ExprCall) and str(value.function) == "later":
+            attr.value = value.arguments[0]

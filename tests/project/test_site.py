@@ -142,6 +142,9 @@ def test_pages_have_no_mark_of_their_source_left(site: Path) -> None:
     assert "powers of ten" in shown
     assert "<!--laptop" not in shown
     assert "::: " not in (site / "api" / "flows.html").read_text(encoding="utf-8")
+    trial = (site / "api" / "training.html").read_text(encoding="utf-8")
+    assert "cross_entropy" in trial
+    assert "later" not in re.sub(r"<.*?>", "", trial.split("<article")[1].split("Parameters:")[0])
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
