@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export RAY_USAGE_STATS_ENABLED ?= 0
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= 1
+export NO_MKDOCS_2_WARNING ?= 1
 # Many images forbid Python to keep compiled modules: then each process compiles MLflow and Ray anew.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -19,10 +20,10 @@ cert="$${SSL_CERT_FILE:-$${PIP_CERT:-$$(of_pip cert)}}"; \
 [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; [ -z "$$cert" ] || export SSL_CERT_FILE="$$cert"
 endef
 
-.PHONY: help setup reproduce test soak lint format ui report lock clean
+.PHONY: help setup reproduce test soak lint format ui report docs docs-serve lock clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # An unpacked archive has no Git repository, which DVC has to be told. It looks in the folders above too.
 setup: $(STAMP) ## make .venv from requirements.lock
@@ -65,9 +66,15 @@ ui: setup ## browse everything recorded so far at http://127.0.0.1:5000
 report: setup ## open the report of the last analysis
 	python -c 'import pathlib, webbrowser; webbrowser.open_new_tab(pathlib.Path("reports/index.html").absolute().as_uri())'
 
+docs: setup ## build the documentation site into site/
+	mkdocs build --strict
+
+docs-serve: setup ## show the documentation at http://127.0.0.1:8000, rebuilt as it is edited
+	mkdocs serve --strict --dev-addr 127.0.0.1:8000
+
 lock: setup ## pin the newest versions that pyproject.toml allows
-	@$(AS_PIP); uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-header \
+	@$(AS_PIP); uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --no-header \
 	  --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
 
 clean: ## remove what the pipeline made; the ledger (runs/) and MLflow stay
-	rm -rf data results/sweeps results/times .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf data site results/sweeps results/times .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from contrast import HARD_TO_READ, LEAST
 
 import adambias as ab
 from adambias.studies.bilinear import penalty
 from adambias.studies.paths import paths_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "explorer.html"
-CHROMIUM = shutil.which("chromium")
 CASES = [
     {"rule": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "h": 1e-3, "horizon": 0.5},
     {"rule": "adam", "beta1": 0.3, "beta2": 0.95, "epsilon": 30.0, "h": 0.01, "horizon": 4.0},
@@ -28,20 +27,8 @@ START = [2.8, 3.5]
 SLIDERS = ("rule", "beta1", "beta2", "epsilon", "h", "horizon", "start1", "start2")
 PRESETS = ("pytorch", "above", "below", "paper", "lion")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
+pytestmark = pytest.mark.browser
+TEXTS = "h1, h2, p, a, label, output, td, th, button, b, span"
 
 
 @pytest.fixture
@@ -145,26 +132,12 @@ def test_it_fits_a_telephone_and_the_dark(page: Any, width: int, scheme: str) ->
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 850})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    low = page.evaluate(CONTRAST)
+    low = page.evaluate(HARD_TO_READ, [TEXTS, LEAST])
     assert low == [], "texts that are hard to read"
     for name in ("paths", "square", "penalty"):
         assert page.evaluate(INKED, name) > 0.01, f"{name} is empty"
 
 
-CONTRAST = """() => {
-    const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-    const behind = e => { for (; e; e = e.parentElement) {
-        const c = getComputedStyle(e).backgroundColor;
-        if (c !== 'rgba(0, 0, 0, 0)') return c; } return 'rgb(255, 255, 255)'; };
-    return [...document.querySelectorAll('h1, h2, p, a, label, output, td, th, button, b, span')]
-        .filter(e => e.innerText).filter(e => {
-            const pair = [light(getComputedStyle(e).color), light(behind(e))];
-            const [a, b] = pair.sort((x, y) => y - x);
-            return (a + 0.05) / (b + 0.05) < 4.5; }).map(e => e.innerText);
-}"""
-"""Texts whose contrast is below what WCAG's level AA asks for."""
 INKED = """id => {
     const canvas = document.getElementById(id), pen = canvas.getContext('2d');
     const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;

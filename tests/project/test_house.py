@@ -40,6 +40,13 @@ def test_a_package_imports_only_those_above_it(package):
     assert against == []
 
 
+def test_the_page_on_the_house_has_the_packages_in_their_order():
+    page = (PACKAGE.parents[1] / "docs" / "house.md").read_text(encoding="utf-8")
+    packages = page.split("## Stages")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", packages, re.MULTILINE) == ORDER
+
+
 def test_no_modules_import_one_another_in_a_circle():
     # A package's own __init__ runs before its modules, which the import of one of them says again.
     modules = [file for file in MODULES if file.name != "__init__.py"]

@@ -29,7 +29,8 @@ from adambias.config.claims import CLAIMS
 from adambias.core.files import markdown_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("figures", "cifar10", "theory"))]
+NAMES = ("figures", "cifar10", "theory", "index", "findings", "beyond")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 METRICS = {
     "laptop": ROOT / "results" / "metrics.json",
     "cifar10": ROOT / "results" / "cifar10" / "tables" / "metrics.json",
@@ -116,7 +117,7 @@ def test_no_interval_is_quoted_without_its_mark(page: Path) -> None:
     assert INTERVAL.findall(unmarked(page)) == []
 
 
-@pytest.mark.parametrize("page", [PAGES[0], PAGES[2]], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [PAGES[0], PAGES[2], *PAGES[4:]], ids=lambda page: page.name)
 def test_no_verdict_is_quoted_without_its_mark(page: Path) -> None:
     """In italics a page explains the words; anywhere else they are about a claim."""
     words = "|".join(VERDICTS)

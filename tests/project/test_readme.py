@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its Python runs, its commands and pictures exist."""
+"""What README and first pages show is what happens: Python runs, commands and pictures exist."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from project_folder import ROOT, adambias
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FIRST = ("README.md", "docs/start.md", "docs/reproduce.md", "docs/sweeps.md", "docs/beyond.md")
+SHOWN = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in FIRST)
+PYTHON = re.findall(r"```python\n(.*?)```", SHOWN, re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
@@ -30,8 +31,8 @@ def test_its_python_runs(code: str, tmp_path: Path) -> None:
 
 def test_its_commands_exist(tmp_path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    shell = "\n".join(re.findall(r"`+(?:sh)?\n?([^`]+)`+", README))
-    targets = set(re.findall(r"^(?:\s*)make ([a-z]+)", shell, re.MULTILINE))
+    shell = "\n".join(re.findall(r"`+(?:sh)?\n?([^`]+)`+", SHOWN))
+    targets = set(re.findall(r"^(?:\s*)make ([a-z-]+)", shell, re.MULTILINE))
     commands = set(re.findall(r"^(?:\s*)adambias ([a-z]+)", shell, re.MULTILINE))
     assert {"reproduce", "test", "ui", "report"} <= targets
     assert {"plan", "status", "doctor"} <= commands

@@ -109,6 +109,17 @@ class Trial(Validated):
     things: the rule's stabiliser, the perturbation of the norm that is measured, and with it that
     norm's floor p√ε. The theory's penalty is the norm perturbed by the rule's own epsilon (equation
     2.3).
+
+    Examples
+    --------
+    >>> import adambias as ab
+    >>> trial = ab.Trial(dataset="digits", model="resnet8", h=1e-3, epochs=20, beta1=0.5)
+    >>> trial.replace(beta2=0.9).beta1
+    0.5
+    >>> ab.Trial(h=1e-3, epochs=20, beta1=1.5)
+    Traceback (most recent call last):
+    ...
+    adambias.core.errors.ConfigError: beta1 = 1.5: must be >= 0 and < 1
     """
 
     dataset: str = "digits"

@@ -49,6 +49,13 @@ class Dataset:
     mean, std : tuple of float
         Of each channel of the training images, in the unit of the pixels; of other numbers, of each
         entry of the last dimension. Empty for tokens.
+
+    Examples
+    --------
+    >>> import tempfile, adambias as ab
+    >>> data = ab.load_dataset("digits", train_size=20, test_size=10, root=tempfile.mkdtemp())
+    >>> data.input_shape, data.outputs, len(data.first(5).train_inputs)
+    ((1, 8, 8), 10, 5)
     """
 
     name: str
@@ -168,7 +175,7 @@ def load_dataset(
     --------
     >>> import tempfile
     >>> data = load_dataset("digits", train_size=400, root=tempfile.mkdtemp())
-    >>> tuple(data.train_images.shape), len(data.test_images)
+    >>> tuple(data.train_inputs.shape), len(data.test_inputs)
     ((400, 1, 8, 8), 1397)
     """
     base = data_root(root)

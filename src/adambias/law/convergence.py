@@ -53,6 +53,21 @@ class OrderReport:
         Slopes of log error against log h, by least squares; NaN when an error is zero.
     moment : float or None
         That of the moment flow.
+
+    Examples
+    --------
+    >>> report = OrderReport(
+    ...     step_sizes=(0.1, 0.05),
+    ...     leading_errors=(0.2, 0.1),
+    ...     modified_errors=(0.04, 0.01),
+    ...     resummed_errors=(0.04, 0.01),
+    ...     moment_errors=None,
+    ... )
+    >>> print(report)
+        h  leading_order  modified  resummed
+      0.1            0.2      0.04      0.04
+     0.05            0.1      0.01      0.01
+    order           1.00      2.00      2.00
     """
 
     step_sizes: tuple[float, ...]
@@ -139,6 +154,17 @@ def observed_order(
     Returns
     -------
     OrderReport
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> report = ab.observed_order(
+    ...     rule, loss, theta0, horizon=0.8, step_sizes=[0.01, 0.005, 0.0025]
+    ... )
+    >>> print(f"{report.leading_order:.2f} {report.modified:.2f}")
+    0.98 1.92
     """
     _check_order_request(theta0, horizon, step_sizes)
     errors: dict[str, list[float]] = {}

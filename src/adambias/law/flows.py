@@ -77,6 +77,15 @@ class Flow(Drawable):
         How it knows the past; None for the leading-order flow, which has none.
     schedule : callable or None
         The factor of h in each step; None where it is 1.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.leading_order_flow(rule, loss)
+    >>> flow.name, flow.rule.name, flow(theta0).shape
+    ('leading_order', 'adam', torch.Size([2]))
     """
 
     drift: Callable[[Tensor, int], Tensor]
@@ -103,6 +112,15 @@ def leading_order_flow(rule: UpdateRule, loss: Losses, *, schedule: Factors | No
         The loss, from ``(p,)`` to a scalar; or mini-batch losses, taken in cyclic order.
     schedule : callable, optional
         From a step n to the factor of h in it, for one loss.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.leading_order_flow(rule, loss)
+    >>> flow(theta0)
+    tensor([-1.0000, -1.0000], dtype=torch.float64)
     """
     losses = as_losses(loss)
     check_rule(rule, losses)
@@ -156,6 +174,17 @@ def modified_flow(
     schedule : callable, optional
         From a step n to the factor of h in it, as of a warm-up or a decay; for one loss, memory of
         the first order, and n that of each step.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.modified_flow(rule, loss, h=0.01)
+    >>> path = ab.iterate(rule, loss, theta0, h=0.01, n_steps=80)
+    >>> far = ab.integrate(flow, theta0, h=0.01, n_steps=80) - path
+    >>> print(f"{far.norm(dim=-1).max():.1e}")
+    8.6e-05
     """
     return _corrected_flow("modified", rule, loss, h, n, 0.5, memory, schedule)
 
@@ -179,6 +208,15 @@ def memoryless(
     References
     ----------
     Cattaneo and Shigida (2025), on memory in optimization algorithms.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> iteration = ab.memoryless(rule, loss, h=0.01)
+    >>> ab.integrate(iteration, theta0, h=0.01, n_steps=80)[-1]
+    tensor([2.0094, 2.7102], dtype=torch.float64)
     """
     return _corrected_flow("memoryless", rule, loss, h, n, 0.0, memory, schedule)
 
@@ -210,6 +248,14 @@ def correction(
     -------
     Tensor of the shape of theta
         Without autograd's graph, whatever theta brings along.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.correction(rule, loss, theta0, h=0.01)
+    tensor([0.0105, 0.0113], dtype=torch.float64)
     """
     losses = as_losses(loss)
     check_rule(rule, losses)

@@ -56,6 +56,17 @@ class PathInfo:
     amplitude : Tensor or None
         Of an oscillating flow, if its moments were asked for: how far the iterates swing to either
         side of the path, of its shape; row 0 is NaN.
+
+    Examples
+    --------
+    A step size too large for gradient descent:
+
+    >>> import torch, adambias as ab
+    >>> rule, theta0 = ab.rules.gradient_descent(), torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> loss = ab.losses.bilinear()
+    >>> _, info = ab.iterate(rule, loss, theta0, h=1.0, n_steps=20, return_info=True)
+    >>> info.status, info.diverged_at
+    ('diverged', 6)
     """
 
     status: Literal["finished", "diverged"]
@@ -133,6 +144,17 @@ def iterate(
         graph of autograd's, whatever theta0 brings along.
     info : PathInfo
         Only if ``return_info``.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> path = ab.iterate(rule, loss, theta0, h=0.01, n_steps=80, every=40)
+    >>> path
+    tensor([[2.8000, 3.5000],
+            [2.4041, 3.1044],
+            [2.0095, 2.7103]], dtype=torch.float64)
     """
     losses = as_losses(loss)
     require_rule(rule)
@@ -211,6 +233,20 @@ def integrate(
         Without a graph of autograd's.
     info : PathInfo
         Only if ``return_info``.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.modified_flow(rule, loss, h=0.01)
+    >>> path, info = ab.integrate(flow, theta0, h=0.01, n_steps=80, every=40, return_info=True)
+    >>> info.status
+    'finished'
+    >>> path
+    tensor([[2.8000, 3.5000],
+            [2.4041, 3.1044],
+            [2.0094, 2.7102]], dtype=torch.float64)
     """
     if not isinstance(flow, Flow | MomentFlow | OscillatingFlow):
         raise ConfigError("flow", flow, "must be a flow, as adambias.modified_flow returns")

@@ -21,6 +21,12 @@ def bilinear(*, x: float = 2.0, y: float = 1.5) -> Loss:
     """Return E(theta) = (y - x theta_1 theta_2)^2 / 2, the model of Section 5.
 
     Its minima are the hyperbola theta_1 theta_2 = y / x.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> ab.losses.bilinear(x=2.0, y=1.5)(torch.tensor([0.5, 1.0]))
+    tensor(0.1250)
     """
 
     def loss(theta: Tensor) -> Tensor:
@@ -34,6 +40,12 @@ def double_wells(*, coupling: float = 0.5) -> Loss:
 
     E(theta) = sum_i (theta_i^2 - 1)^2 / 4 + coupling / 2 sum_i (theta_(i+1) - theta_i)^2, which
     has minima at all ones and all minus ones.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> ab.losses.double_wells(coupling=0.5)(torch.tensor([1.0, 1.0, -1.0]))
+    tensor(1.)
     """
 
     def loss(theta: Tensor) -> Tensor:
@@ -56,6 +68,13 @@ def tanh_mlp(
         A function of ``(p,)`` with p = width (inputs + 2), in float64.
     theta0 : Tensor, shape (p,)
         Weights drawn from ``seed``, scaled by the inverse root of the number of inputs.
+
+    Examples
+    --------
+    >>> import adambias as ab
+    >>> loss, theta0 = ab.losses.tanh_mlp()
+    >>> len(theta0), round(float(loss(theta0)), 4)
+    (25, 2.332)
     """
     generator = torch.Generator().manual_seed(seed)
     points = torch.randn(samples, inputs, generator=generator, dtype=torch.float64)
@@ -87,6 +106,15 @@ def network(module: nn.Module, images: Tensor, labels: Tensor) -> Loss:
         Inputs.
     labels : Tensor of int64, shape (N,)
         Classes.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    >>> loss = ab.losses.network(net, torch.ones(5, 1, 2, 2), torch.tensor([0, 1, 2, 0, 1]))
+    >>> theta0 = torch.zeros(15, dtype=torch.float64)
+    >>> round(float(loss(theta0)), 4)  # log 3: every class is as likely
+    1.0986
     """
     module = module.double().eval()
     shapes = [(name, p.shape, p.numel()) for name, p in module.named_parameters()]
@@ -107,5 +135,12 @@ def network(module: nn.Module, images: Tensor, labels: Tensor) -> Loss:
 
 
 def parameter_vector(module: nn.Module) -> Tensor:
-    """Return a module's parameters as one float64 vector ``(p,)``, in the order of `network`."""
+    """Return a module's parameters as one float64 vector ``(p,)``, in the order of `network`.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> ab.losses.parameter_vector(torch.nn.Linear(4, 3)).shape
+    torch.Size([15])
+    """
     return torch.cat([p.detach().double().reshape(-1) for p in module.parameters()])

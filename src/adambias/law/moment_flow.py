@@ -65,6 +65,15 @@ class MomentFlow(Drawable):
         How it knows the gradient half a step back.
     name : "moment"
         Which approximation it is.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.moment_flow(rule, loss, h=0.01)
+    >>> flow.name, ab.integrate(flow, theta0, h=0.01, n_steps=80)[-1]
+    ('moment', tensor([2.0095, 2.7103], dtype=torch.float64))
     """
 
     rule: UpdateRule
@@ -191,6 +200,20 @@ def moment_flow(rule: UpdateRule, loss: Losses, h: Number, form: Form = "gradien
     ------
     ConfigError
         If the rule has no bias correction, or ``loss`` is a list of several.
+
+    Examples
+    --------
+    Where memory reaches far, it is nearer than the modified flow:
+
+    >>> import torch, adambias as ab
+    >>> loss, theta0 = ab.losses.tanh_mlp()
+    >>> rule, h = ab.rules.adam(beta1=0.9, beta2=0.99, epsilon=1e-4), 2.5e-3
+    >>> path = ab.iterate(rule, loss, theta0, h, n_steps=50)
+    >>> for flow in (ab.modified_flow(rule, loss, h), ab.moment_flow(rule, loss, h)):
+    ...     far = ab.integrate(flow, theta0, h, n_steps=50) - path
+    ...     print(f"{far.norm(dim=-1).max():.1e}")
+    1.4e-02
+    3.7e-05
     """
     losses = as_losses(loss)
     check_rule(rule, losses)

@@ -21,6 +21,12 @@ def perturbed_one_norm(grad: Tensor, epsilon: float | Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (...,)
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> ab.perturbed_one_norm(torch.tensor([3.0, -4.0, 0.0]), epsilon=1e-2)
+    tensor(7.1029)
     """
     return (grad * grad + epsilon).sqrt().sum(-1)
 

@@ -96,6 +96,15 @@ class OscillatingFlow(Drawable):
         Whether moments that have memory know the gradient of half a step back.
     name : "oscillating"
         Which approximation it is.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> loss, rule = ab.losses.bilinear(), ab.rules.adam(beta1=0.3, beta2=0.6, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> flow = ab.oscillating_flow(rule, loss, h=0.01)
+    >>> flow.name, flow.noise, ab.integrate(flow, theta0, h=0.01, n_steps=80)[-1]
+    ('oscillating', 0.02, tensor([2.0095, 2.7103], dtype=torch.float64))
     """
 
     rule: UpdateRule
@@ -320,6 +329,18 @@ def oscillating_flow(
     ------
     ConfigError
         If the rule has no bias correction or a decay is a tensor, or ``loss`` is a list of several.
+
+    Examples
+    --------
+    Gradient descent on a valley whose curvature climbs to 2/h = 20, where the flow stays with it:
+
+    >>> import torch, adambias as ab
+    >>> def climbing(theta):
+    ...     return (theta[0] - 21) ** 2 / 10 + theta[0] * theta[1] ** 2 / 2
+    >>> flow = ab.oscillating_flow(ab.rules.gradient_descent(), climbing, 0.1, noise=0.5)
+    >>> start = torch.tensor([19.5, 0.05], dtype=torch.float64)
+    >>> print(f"{ab.integrate(flow, start, 0.1, 500)[-1, 0]:.2f}")
+    20.03
     """
     losses = as_losses(loss)
     check_rule(rule, losses)

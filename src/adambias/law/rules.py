@@ -52,6 +52,13 @@ class Moment:
         Weight of the past, in [0, 1); 0 keeps no memory.
     phi : callable, optional
         Componentwise function of the gradient, smooth; the identity if not given.
+
+    Examples
+    --------
+    >>> import adambias as ab
+    >>> rule = ab.UpdateRule([ab.Moment(0.9)], combine=lambda m, theta: m.tanh())
+    >>> rule.decays
+    (0.9,)
     """
 
     decay: Number
@@ -194,18 +201,45 @@ def _decayed(direction: Callable[..., Tensor], weight_decay: Number) -> Callable
 
 
 def gradient_descent(*, bias_correction: bool = True) -> UpdateRule:
-    """Gradient descent: Phi = g."""
+    """Gradient descent: Phi = g.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.gradient_descent()
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([0.3819, 1.9639], dtype=torch.float64)
+    """
     return UpdateRule([Moment(0.0)], lambda m, theta: m, "gradient_descent", bias_correction)
 
 
 def heavy_ball(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
-    """Gradient descent with heavy-ball momentum, as a moving average: Phi = m."""
+    """Gradient descent with heavy-ball momentum, as a moving average: Phi = m.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.heavy_ball(beta1=0.9)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([-1.3015, -0.5709], dtype=torch.float64)
+    """
     _within(Decay, beta1=beta1)
     return UpdateRule([Moment(beta1)], lambda m, theta: m, "heavy_ball", bias_correction)
 
 
 def nesterov(*, beta1: Number = 0.9, bias_correction: bool = True) -> UpdateRule:
-    """Nesterov momentum, as a moving average: Phi = beta1 m + (1 - beta1) g."""
+    """Nesterov momentum, as a moving average: Phi = beta1 m + (1 - beta1) g.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.nesterov(beta1=0.9)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([-1.0728, -0.7013], dtype=torch.float64)
+    """
     _within(Decay, beta1=beta1)
     return UpdateRule(
         [Moment(beta1), Moment(0.0)],
@@ -222,7 +256,16 @@ def rmsprop(
     epsilon_placement: Placement = "inside",
     bias_correction: bool = True,
 ) -> UpdateRule:
-    """RMSProp, which is Adam without memory of the gradient: Phi = g / sqrt(nu + epsilon)."""
+    """RMSProp, which is Adam without memory of the gradient: Phi = g / sqrt(nu + epsilon).
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.rmsprop(beta2=0.99, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.9964, 2.7126], dtype=torch.float64)
+    """
     _within(Decay, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
     return UpdateRule(
@@ -257,6 +300,14 @@ def adam(
     References
     ----------
     Kingma and Ba (2015), Adam: A method for stochastic optimization.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.adam(beta1=0.9, beta2=0.99, epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.9486, 2.6613], dtype=torch.float64)
     """
     _within(Decay, beta1=beta1, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
@@ -277,7 +328,16 @@ def adamw(
     weight_decay: Number = 0.01,
     bias_correction: bool = True,
 ) -> UpdateRule:
-    """Adam with decoupled weight decay: Phi = m / sqrt(nu + epsilon) + weight_decay theta."""
+    """Adam with decoupled weight decay: Phi = m / sqrt(nu + epsilon) + weight_decay theta.
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.adamw(weight_decay=0.1)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.7912, 2.4368], dtype=torch.float64)
+    """
     rule = adam(
         beta1=beta1,
         beta2=beta2,
@@ -296,7 +356,16 @@ def nadam(
     epsilon_placement: Placement = "inside",
     bias_correction: bool = True,
 ) -> UpdateRule:
-    """Adam with Nesterov momentum: Phi = (beta1 m + (1 - beta1) g) / sqrt(nu + epsilon)."""
+    """Adam with Nesterov momentum: Phi = (beta1 m + (1 - beta1) g) / sqrt(nu + epsilon).
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.nadam(epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.9697, 2.6836], dtype=torch.float64)
+    """
     _within(Decay, beta1=beta1, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)
     return UpdateRule(
@@ -318,6 +387,14 @@ def lion(
     """Lion with its sign smoothed: Phi = s(beta1 m + (1 - beta1) g) + weight_decay theta.
 
     Here m decays with ``beta2`` and s(x) = x / sqrt(x^2 + epsilon).
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.lion(epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.8000, 2.5000], dtype=torch.float64)
     """
     _within(Decay, beta1=beta1, beta2=beta2)
     _within(_EPSILON, epsilon=epsilon)
@@ -334,7 +411,16 @@ def lion(
 def signum(
     *, beta1: Number = 0.9, epsilon: Number = 1e-8, bias_correction: bool = True
 ) -> UpdateRule:
-    """Signum, the sign of the averaged gradient, smoothed: Phi = m / sqrt(m^2 + epsilon)."""
+    """Signum, the sign of the averaged gradient, smoothed: Phi = m / sqrt(m^2 + epsilon).
+
+    Examples
+    --------
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.signum(epsilon=1e-2)
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([1.8000, 2.5000], dtype=torch.float64)
+    """
     _within(Decay, beta1=beta1)
     _within(_EPSILON, epsilon=epsilon)
     return UpdateRule(
@@ -411,6 +497,16 @@ def muon(
     ----------
     Jordan et al. (2024), Muon: An optimizer for hidden layers in neural networks. Liu et al.
     (2025), Muon is scalable for LLM training.
+
+    Examples
+    --------
+    A matrix of 2 by 1 goes in the direction of its orthogonalised gradient:
+
+    >>> import torch, adambias as ab
+    >>> rule = ab.rules.muon(shapes=[(2, 1)])
+    >>> theta0 = torch.tensor([2.8, 3.5], dtype=torch.float64)
+    >>> ab.iterate(rule, ab.losses.bilinear(), theta0, h=0.01, n_steps=100)[-1]
+    tensor([2.6457, 3.3775], dtype=torch.float64)
     """
     _within(Decay, beta1=beta1, beta2=beta2)
     root = _denominator(epsilon, epsilon_placement)

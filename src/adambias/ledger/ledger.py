@@ -54,6 +54,14 @@ class Ledger:
     ----------
     store : Store
         Folder or S3 location that holds one folder per trial.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> ledger = Ledger.open(tempfile.mkdtemp())
+    >>> ledger.initialise()
+    >>> ledger.keys()
+    []
     """
 
     def __init__(self, store: Store) -> None:

@@ -127,6 +127,15 @@ def load(store: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     ------
     LedgerError
         If a history is missing or damaged.
+
+    Examples
+    --------
+    >>> import tempfile, adambias as ab
+    >>> folder = tempfile.mkdtemp()
+    >>> data = ab.load_dataset("digits", train_size=20, test_size=20, root=folder)
+    >>> trained = ab.sweep([ab.Trial(h=1e-3, epochs=2)], f"{folder}/runs", data=data, root=folder)
+    >>> ab.load(f"{folder}/runs").equals(trained)
+    True
     """
     ledger = Ledger.open(store_of(store))
     keys = sorted(key for key, _ in ledger.outcomes(ledger.keys()))

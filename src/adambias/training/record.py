@@ -33,6 +33,13 @@ class EpochRecord:
         Wall time of the epoch.
     values : mapping
         The measured columns by name: float, or None.
+
+    Examples
+    --------
+    >>> import adambias as ab
+    >>> record = ab.EpochRecord(epoch=3, seconds=0.1, values={"train_loss": 0.5, "test_loss": None})
+    >>> record.epoch, record.train_loss, record.test_loss
+    (3, 0.5, None)
     """
 
     epoch: int

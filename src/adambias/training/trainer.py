@@ -80,6 +80,15 @@ class Training(Iterator[EpochRecord]):
         Where its epochs were computed, in turn: names of GPUs, or ``cpu``.
     side_by_side : int
         Trainings that take turns; ``seconds`` of a record are this training's share.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from adambias.data.dataset import load_dataset
+    >>> data = load_dataset("digits", train_size=20, test_size=20, root=tempfile.mkdtemp())
+    >>> training = train(Trial(h=1e-3, epochs=2), data)
+    >>> [record.epoch for record in training], training.status
+    ([0, 1], 'finished')
     """
 
     def __init__(
