@@ -25,6 +25,8 @@ QUOTATION = re.compile(r"<!--.*?-->")
 """The marks of numbers that a test fills in: at the beginning of a line they end a paragraph."""
 ALONE = ("index.md", "explore.md")
 """Pages that are alone in their section, and as wide as the window."""
+EXPLORER = "src/adambias/figures/report/explorer.html"
+PICTURE = re.compile(r'<img [^>]*?src="([^"]+)"[^>]*>')
 GLOSSARY = re.compile(r"^## Words\n(.*?)(?=^## )", re.DOTALL | re.MULTILINE)
 """The section of the README that is the site's page of words."""
 
@@ -38,6 +40,8 @@ def place(path: str) -> str:
     """Return the path in the site's sources of a file of the repository."""
     if path == "README.md":
         return "words.md"
+    if path == EXPLORER:
+        return "explorer.html"
     return path.removeprefix("docs/").replace(".ipynb", ".md")
 
 
@@ -76,8 +80,15 @@ def on_files(files: Files, config: Any) -> Files:
             if files.get_file_from_path(place(path)) is None and (ROOT / path).is_file():
                 file = made(path, config)
                 files.append(file)
+                if (ROOT / narrow(path)).is_file():
+                    files.append(made(narrow(path), config))
                 pages += [file] if file.is_documentation_page() else []
     return files
+
+
+def narrow(picture: str) -> str:
+    """Return where a figure's picture for a telephone is, if there is one."""
+    return posixpath.join(posixpath.dirname(picture), "narrow", posixpath.basename(picture))
 
 
 def made(path: str, config: Any) -> File:
@@ -108,22 +119,22 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html_text: str, page: Any, config: Any, files: Files) -> str:
-    """Typeset formulas as MathML, which browsers show without a script."""
+    """Typeset formulas as MathML, which browsers show without a script, and fit pictures."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def fitted(match: re.Match[str]) -> str:
+        small = narrow(match[1])
+        if files.get_file_from_path(posixpath.normpath(posixpath.join(folder, small))) is None:
+            return match[0]
+        source = f'<source media="(max-width: 600px)" srcset="{small}">'
+        return f"<picture>{source}{match[0]}</picture>"
 
     def typeset(match: re.Match[str]) -> str:
         tag, display = match[1], "block" if match[2] == "[" else "inline"
         formula = convert(html.unescape(match[3]), display=display)
         return f'<{tag} class="formula">{formula}</{tag}>'
 
-    return FORMULA.sub(typeset, html_text)
-
-
-def on_post_build(config: Any) -> None:
-    """Let the explorer, a page of its own, link to the pages of the site and not to Markdown."""
-    file = Path(config.site_dir) / "explorer.html"
-    text = file.read_text(encoding="utf-8")
-    text = re.sub(r'href="([\w-]+)\.md"', r'href="\1.html" target="_top"', text)
-    file.write_text(text, encoding="utf-8")
+    return PICTURE.sub(fitted, FORMULA.sub(typeset, html_text))
 
 
 class Later(griffe.Extension):

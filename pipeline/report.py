@@ -10,7 +10,8 @@ def main() -> None:
     """Write the page and log the analysis."""
     params = load_scale()
     page = "reports/index.html"
-    report.run("results", "figures", page, scale=params.name, analyse=params.scale.analyse)
+    analyse = params.scale.analyse
+    report.run("results", "figures", page, scale=params.name, analyse=analyse, explorer=True)
     tracker_for(params).log_analysis("results", "figures", page)
 
 

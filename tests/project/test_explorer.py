@@ -14,7 +14,7 @@ import adambias as ab
 from adambias.studies.bilinear import penalty
 from adambias.studies.paths import paths_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "explorer.html"
+PAGE = Path(__file__).parents[2] / "src/adambias/figures/report/explorer.html"
 CASES = [
     {"rule": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "h": 1e-3, "horizon": 0.5},
     {"rule": "adam", "beta1": 0.3, "beta2": 0.95, "epsilon": 30.0, "h": 0.01, "horizon": 4.0},

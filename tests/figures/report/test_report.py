@@ -98,6 +98,15 @@ def page_with(results, pictures, folder, change, **arguments):
     return made.read_text(encoding="utf-8")
 
 
+def test_the_explorer_lies_beside_the_page_that_links_to_it(page, results, pictures, tmp_path):
+    out = tmp_path / "index.html"
+    report.run(results, pictures, out, scale="made-up", explorer=True)
+    assert 'href="explorer.html"' in out.read_text(encoding="utf-8")
+    assert "<script" in (tmp_path / "explorer.html").read_text(encoding="utf-8")
+    assert "explorer.html" not in page.read_text(encoding="utf-8")
+    assert not (page.parent / "explorer.html").exists()
+
+
 def test_figures_and_trials_are_on_the_page(page):
     text = page.read_text(encoding="utf-8")
     assert "and the laws themselves" in text

@@ -31,6 +31,7 @@ PACKAGES = (
     *("adambias", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow"),
     *("scikit-learn", "matplotlib", "seaborn", "ray", "mlflow", "dvc"),
 )
+EXPLORER = Path(__file__).with_name("explorer.html")
 LARGE_SVG = 150_000
 """Bytes from which a figure is embedded as PNG."""
 
@@ -43,6 +44,7 @@ def run(
     scale: str,
     analyse: Analyse | None = None,
     commands: Sequence[tuple[str, str]] | None = None,
+    explorer: bool = False,
 ) -> Path:
     """Write the report.
 
@@ -60,6 +62,9 @@ def run(
         The rules that verdicts were given by, printed on the page.
     commands : sequence of (str, str), optional
         What makes the page again, each with what it does; by default those of ``dvc repro``.
+    explorer : bool
+        Whether to write ``explorer.html`` beside the page and link to it: a page that computes an
+        optimizer and its flows as one moves their settings.
 
     Returns
     -------
@@ -90,6 +95,7 @@ def run(
         analyse=rules,
         thresholds=dict(_flat(rules)),
         commands=commands or _commands(scale),
+        explorer=EXPLORER.name if explorer else "",
         versions={
             **_without_commit(out),
             "Python": platform.python_version(),
@@ -97,6 +103,8 @@ def run(
         },
     )
     write_text(page, out)
+    if explorer:
+        write_text(EXPLORER.read_text(encoding="utf-8"), out.with_name(EXPLORER.name))
     return out
 
 
