@@ -107,6 +107,25 @@ def _confirm(params: Params, names: list[str], yes: bool) -> bool:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+def new(folder: Path) -> None:
+    """Lay out a project of your own in a new folder.
+
+    A pipeline for dvc repro, parameters with a word on each, a network of your own in mine.py.
+
+    \b
+    Example:
+      adambias new mine
+    """
+    from adambias.cli.new import lay_out, next_commands
+
+    files = lay_out(folder)
+    click.echo(f"{folder}: a project of {len(files)} files; next:")
+    for command in next_commands(folder):
+        click.echo(f"  {command}")
+
+
+@main.command()
 @GRIDS
 @SCALE
 @PARAMS
