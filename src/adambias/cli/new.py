@@ -13,7 +13,7 @@ from adambias.core.errors import ConfigError
 from adambias.core.files import write_text
 
 SUFFIX = ".template"
-"""Ends the names of the files in ``project/``: DVC, Git and linters take none of them for theirs."""
+"""Ends the names of the files in ``project/``: DVC, Git and linters take none for theirs."""
 HIDDEN = "dot."
 """Begins the name of a file there whose own begins with a dot."""
 
@@ -70,7 +70,10 @@ def next_commands(folder: Path) -> tuple[str, str]:
 
 def _refuse_name(folder: Path) -> None:
     # The path goes into PYTHONPATH, where trials find code of one's own.
-    path, allowed = str(folder.absolute()), f"a folder's path must be printable, without {os.pathsep}"
+    path, allowed = (
+        str(folder.absolute()),
+        f"a folder's path must be printable, without {os.pathsep}",
+    )
     if not path.isprintable() or os.pathsep in path or folder.name != folder.name.strip():
         raise ConfigError("FOLDER", str(folder), f"{allowed} and spaces at its end: take another")
 

@@ -85,6 +85,7 @@ def serve(root: Path, port: int = PORT) -> None:
     schema.refuse_unusable(uri)  # the server would migrate it
     with _until_signal(), running(uri, port) as server:
         _introduce(port)
+        print(_reports(root), flush=True)
         server.wait()
 
 
@@ -212,6 +213,17 @@ def _introduce(port: int) -> None:
         "Group by: the tag group, for the mean over seeds."
     )
     sys.stdout.flush()
+
+
+def _reports(root: Path) -> str:
+    """Return the addresses of the reports, or how to make one."""
+    pages = [root / "reports" / "index.html", *sorted(root.glob("*/report.html"))]
+    found = [page.absolute().as_uri() for page in pages if page.is_file()]
+    if found:
+        return f"Claims, verdicts and figures: {', '.join(found)}"
+    return (
+        "No report yet: dvc repro makes reports/index.html, adambias run FILE one beside the file."
+    )
 
 
 def _page(experiment: dict[str, Any]) -> str:
