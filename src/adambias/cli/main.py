@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,6 +103,8 @@ def main(context: click.Context, debug: bool) -> None:
       adambias sweep beta2     # run it
       adambias status --watch  # from another terminal
     """
+    if os.environ.get("NO_COLOR"):  # Rich looks for it itself, click does not.
+        context.color = False
     if context.invoked_subcommand is None:
         _show_standing(Path("params.yaml"))
 

@@ -85,7 +85,7 @@ def _products(params: Params, plan: Plan) -> Iterator[Product]:
         if not made.is_file():
             lacking = "not made yet"
         elif lacking or made.stat().st_mtime < before.stat().st_mtime:
-            lacking = "to be made again, older than what it shows"
+            lacking = "to be made again"
         yield Product(name=name, made=made, place=place, lacking=lacking)
         before = made
 

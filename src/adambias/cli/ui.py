@@ -84,8 +84,7 @@ def serve(root: Path, port: int = PORT) -> None:
 
     schema.refuse_unusable(uri)  # the server would migrate it
     with _until_signal(), running(uri, port) as server:
-        _introduce(port)
-        print(_reports(root), flush=True)
+        _introduce(port, root)
         server.wait()
 
 
@@ -198,12 +197,13 @@ def _until_signal() -> Iterator[None]:
         print("\nthe MLflow server is stopped")
 
 
-def _introduce(port: int) -> None:
-    """Print the address, and what there is to click."""
+def _introduce(port: int, root: Path) -> None:
+    """Print the addresses, and what there is to click."""
     address = f"http://{HOST}:{port}"
     print(f"MLflow is at {address} (Ctrl-C ends it)")
     for experiment in _experiments(port):
         print(f"  {experiment['name']:<32} {address}{_page(experiment)}")
+    print(_reports(root))
     print(
         "Choose Model training at the top left, once, and close the assistant.\n"
         "Open an experiment. The link above its table leads to the sweep's own run, with "
