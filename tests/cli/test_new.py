@@ -51,7 +51,7 @@ def test_it_runs_to_tables_figures_and_a_report(mine: Path) -> None:
     report = (mine / "reports" / "index.html").read_text()
 
     assert trials.groupby("grid").size().to_dict() == {"beta2": 15, "width": 9}
-    assert set(trials["status"]) == {"done"}
+    assert set(trials["status"]) == {"finished"}
     assert trials["progress_log10_excess"].notna().all()
     assert [f["name"] for f in figures] == ["fig4", "loss_curves", "norm_accuracy", "own_grids"]
     assert [f["missing"] for f in figures] == [None] * 4
