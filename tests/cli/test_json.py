@@ -63,7 +63,8 @@ def test_a_listed_plan_has_every_trial(keys: list[str]) -> None:
 
     assert [each["trial"] for each in trials] == keys
     assert [each["state"] for each in trials] == ["done", "to resume", "to run", "to run"]
-    assert trials[0]["settings"] == {"beta2": 0.9, "epochs": 6, "seed": 0, "eval_every": 3}
+    told = {"h": 1e-3, "beta2": 0.9, "epochs": 6, "seed": 0, "eval_every": 3}
+    assert trials[0]["settings"] == told
 
 
 def test_a_time_that_nothing_tells_is_null(project: Path) -> None:

@@ -135,6 +135,13 @@ def test_a_grid_that_the_pipeline_leaves_out_is_swept_by_itself(project: Path) -
     assert standing()[-1] == "next: adambias sweep tiny"
 
 
+def test_an_experiment_is_run_from_its_file(project: Path) -> None:
+    only_tiny(project)
+    shutil.copy(project / "scales" / "small.yaml", project / "params.yaml")
+
+    assert standing()[-1] == "next: adambias run params.yaml"
+
+
 def test_data_that_are_not_prepared_are_the_first_step(project: Path) -> None:
     only_tiny(project)
     shutil.rmtree(project / "data")
