@@ -148,9 +148,9 @@ def test_a_clone_that_is_empty_is_filled(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("taken", "FOLDER = 'taken': is not empty, it has notes.txt"),
         ("taken/notes.txt", "FOLDER = 'taken/notes.txt': is a file"),
-        ("a:b", "FOLDER = 'a:b': a folder's path must be printable, without :"),
-        ("bell\a", "must be printable"),
-        ("ends with a space ", "spaces at its end"),
+        ("a:b", "FOLDER = 'a:b': a folder's path must be without :"),
+        ("bell\a", "control characters"),
+        ("ends with a space ", "spaces at its ends"),
         ("x" * 300, "File name too long"),
     ],
 )

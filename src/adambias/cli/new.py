@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 import shlex
+import unicodedata
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
@@ -70,12 +71,11 @@ def next_commands(folder: Path) -> tuple[str, str]:
 
 def _refuse_name(folder: Path) -> None:
     # The path goes into PYTHONPATH, where trials find code of one's own.
-    path, allowed = (
-        str(folder.absolute()),
-        f"a folder's path must be printable, without {os.pathsep}",
-    )
-    if not path.isprintable() or os.pathsep in path or folder.name != folder.name.strip():
-        raise ConfigError("FOLDER", str(folder), f"{allowed} and spaces at its end: take another")
+    path = str(folder.absolute())
+    control = any(unicodedata.category(letter) == "Cc" for letter in path)
+    if control or os.pathsep in path or folder.name != folder.name.strip():
+        allowed = f"a folder's path must be without {os.pathsep}, control characters and spaces at "
+        raise ConfigError("FOLDER", str(folder), f"{allowed}its ends: take another")
 
 
 def _refuse_taken(folder: Path) -> None:

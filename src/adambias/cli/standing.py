@@ -63,7 +63,7 @@ def print_standing(params: Params, path: Path) -> None:
         *pipeline_notes(params, params.scale.grids),
         *(f"next: {command}" for command in _next(params, path, plan, products)),
     ):
-        console.print(line)
+        console.print(line, soft_wrap=True)  # an address that is broken opens nothing
 
 
 def _grid_line(params: Params, plan: Plan, name: str) -> str:
