@@ -3,13 +3,13 @@
 import shlex
 
 from adambias.analysis import run as analysis
-from adambias.config import load_scale
+from adambias.config import load_params
 from adambias.core.entry import run_stage
 
 
 def main() -> None:
     """Merge and analyse the grids' tables."""
-    params = load_scale()
+    params = load_params()
     scale, sweeps = params.scale, "results/sweeps"
     for folder in analysis.leftovers(sweeps, scale.grids):
         remove = shlex.join(["rm", "-rf", str(folder), f"results/times/{folder.name}.parquet"])
@@ -17,7 +17,12 @@ def main() -> None:
             f"{folder}: no grid of scale {params.name} is called {folder.name}, so it does not "
             f"count; remove it with {remove}"
         )
-    analysis.run(scale.analyse, sweeps, "results", scale=params.name, grids=scale.grids)
+    analysis.run(
+        *(scale.analyse, sweeps, "results"),
+        scale=params.name,
+        grids=scale.grids,
+        law=scale.of_law,
+    )
 
 
 if __name__ == "__main__":

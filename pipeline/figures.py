@@ -1,6 +1,6 @@
 """Stage ``figures``: every figure, from tables only."""
 
-from adambias.config import load_scale
+from adambias.config import load_params
 from adambias.core.entry import run_stage
 from adambias.core.processes import cores
 from adambias.figures import run as figures
@@ -8,7 +8,8 @@ from adambias.figures import run as figures
 
 def main() -> None:
     """Draw what the tables allow."""
-    figures.run(load_scale().scale.figures, "results", "figures", workers=cores())
+    scale = load_params().scale
+    figures.run(scale.figures, "results", "figures", names=scale.drawn, workers=cores())
 
 
 if __name__ == "__main__":

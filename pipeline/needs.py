@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adambias.config import load_scale
+from adambias.config import load_params
 from adambias.core.entry import run_stage
 from adambias.core.files import write_json
 from adambias.data.manifest import prepared_digest
@@ -10,7 +10,7 @@ from adambias.data.manifest import prepared_digest
 
 def main() -> None:
     """Write what each stage depends on in place of all that is prepared."""
-    params = load_scale()
+    params = load_params()
     for stage, names in params.scale.needs().items():
         prepared = params.scale.prepare.datasets
         digests = {name: prepared_digest(name, prepared[name], params.data_root) for name in names}

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from adambias.config import load_scale
+from adambias.config import load_params
 from adambias.core.entry import run_stage
 from adambias.ledger.collect import collect
 from adambias.ledger.ledger import Ledger
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("grid")
     grid = parser.parse_args().grid
-    params = load_scale()
+    params = load_params()
     ahead = params.scale.grids if params.scale.resources.train_ahead else ()
     plan = sweep.run(params, [grid], ahead=ahead, confirmed=is_confirmed())
     results = Path("results")

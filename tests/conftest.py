@@ -40,6 +40,7 @@ LONGEST = (
     "sweep/test_interruptions.py",
     "sweep/test_time.py",
     "sweep/test_dvc.py",
+    "cli/test_new.py",
     "cli/test_doctor.py",
     "tracking/test_browser.py",
     "data/test_places.py",

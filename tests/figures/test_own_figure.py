@@ -15,7 +15,6 @@ from adambias.config.figures import FIGURES
 from adambias.core.errors import ConfigError
 from adambias.figures import run as figures
 from adambias.figures.report import page as report
-from adambias.figures.report.evidence import from_trainings
 
 ROOT = Path(__file__).parents[2]
 FAST = {"formats": ("svg",), "narrow": False}
@@ -57,7 +56,7 @@ def test_it_comes_last_and_is_among_those_drawn_from_trainings():
     )
 
     assert list(settings.all_figures)[-2:] == ["my_loss", "mine_too"]
-    assert from_trainings(settings)[-1] == "my_loss"
+    assert list(settings.of_trainings)[-1] == "my_loss"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -15,13 +17,20 @@ from processes import SECONDS, adambias, asked
 from adambias.config import load_params
 from adambias.ledger.ledger import Ledger
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMMANDS = [
+    (),
     ("--help",),
     ("sweep", "--help"),
     ("plan",),
     ("plan", "--list", "tiny"),
+    ("plan", "--json"),
+    ("new", "--help"),
+    ("new", "scales"),
     ("status",),
+    ("status", "--json"),
     ("doctor",),
+    ("doctor", "--json"),
     ("plan", "tinny"),
 ]
 
@@ -59,10 +68,47 @@ def test_a_sweep_that_nobody_reads_trains_on(project: Path) -> None:
     assert len(Ledger.open(params.store).keys()) == 4
 
 
+def test_a_project_that_nobody_reads_of_is_laid_out(project: Path) -> None:
+    left = unread("new", "mine")
+
+    assert (left.returncode, left.stderr) == (0, "")
+    assert (project / "mine" / "dvc.yaml").is_file()
+
+
+@pytest.mark.parametrize("arguments", [(), ("plan",), ("status",), ("doctor",), ("--help",)])
+def test_no_color_is_heeded_on_a_terminal(project: Path, arguments: tuple[str, ...]) -> None:
+    coloured = on_terminal(*arguments, TERM="xterm-256color", FORCE_COLOR="")
+    plain = on_terminal(*arguments, TERM="xterm-256color", FORCE_COLOR="", NO_COLOR="1")
+
+    assert COLOUR.search(plain) is None
+    assert COLOUR.sub("", coloured) == plain
+    if arguments == ("doctor",):
+        assert COLOUR.search(coloured)
+
+
+def on_terminal(*arguments: str, **variables: str) -> str:
+    """Return what a command prints on a terminal of forty columns."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    environment |= {"COLUMNS": "40", **variables}
+    process = subprocess.Popen(
+        adambias(*arguments), env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    # A terminal whose last writer has ended gives an error, not an end of file.
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    process.wait(timeout=SECONDS)
+    return shown.decode()
+
+
 def test_a_narrow_terminal_cuts_nothing(project: Path) -> None:
     narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "30"}
 
-    for command in (("plan", "tiny"), ("status", "tiny")):
+    for command in ((), ("plan", "tiny"), ("status", "tiny"), ("doctor",)):
         wide, shown = asked(*command).stdout, asked(*command, **narrow).stdout
         assert "\N{HORIZONTAL ELLIPSIS}" not in shown
         words = {word for word in wide.split() if any(map(str.isalnum, word))}
@@ -83,8 +129,12 @@ def test_without_letters_for_it_nothing_crashes(
     (project / "runs").mkdir()
     (project / "runs" / "na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve").touch()
 
-    for command in ("plan", "status"):
-        shown = asked(command, "tiny", **variables)
+    for command in (("plan", "tiny"), ("status", "tiny")):
+        shown = asked(*command, **variables)
         assert shown.returncode == 0, shown.stderr
         assert shown.stderr == ""
         assert "is no trial and left alone" in shown.stdout
+    for command in ((), ("--help",), ("new", "na\N{LATIN SMALL LETTER I WITH DIAERESIS}f")):
+        shown = asked(*command, **variables)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert shown.stdout

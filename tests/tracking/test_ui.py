@@ -162,8 +162,11 @@ def test_a_port_in_use_is_one_line(project):
 
 def test_the_ui_ends_with_all_it_started_on_sigterm_from_a_script(project):
     process = ui_command(project, free_port(), *IN_THE_BACKGROUND)
-    while not process.stdout.readline().startswith("Group by"):
+    introduced = []
+    while not introduced or not introduced[-1].startswith("Group by"):
+        introduced.append(process.stdout.readline())
         assert process.poll() is None
+    assert any(line.startswith("No report yet: dvc repro makes") for line in introduced)
     started = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.terminate()  # as make and the process group of both do
@@ -172,6 +175,18 @@ def test_the_ui_ends_with_all_it_started_on_sigterm_from_a_script(project):
     assert (process.returncode, said.strip()) == (0, "the MLflow server is stopped")
     assert started
     assert all_end(started)
+
+
+def test_the_reports_are_named_by_addresses_to_open(tmp_path):
+    pages = [tmp_path / "reports" / "index.html", tmp_path / "my table" / "report.html"]
+    for page in pages:
+        page.parent.mkdir()
+        page.touch()
+
+    said = ui._reports(tmp_path)
+
+    assert said.endswith(", ".join(page.as_uri() for page in pages))
+    assert "my%20table/report.html" in said
 
 
 def test_a_server_of_the_group_is_only_named(project):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from adambias.cli.notes import print_json
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
 from adambias.core.entry import find_code_in, run_stage
 from adambias.core.errors import AdambiasError
@@ -23,7 +26,7 @@ JOIN_SECONDS = 120.0
 """Most seconds that joining a cluster and looking at its nodes may take."""
 
 
-def examine(path: Path, scale: str | None = None) -> int:
+def examine(path: Path, scale: str | None = None, *, as_json: bool = False) -> int:
     """Run every check, print one line each, and return how many failed.
 
     Parameters
@@ -32,28 +35,49 @@ def examine(path: Path, scale: str | None = None) -> int:
         The parameters.
     scale : str, optional
         Use this scale instead of the one the file names.
+    as_json : bool
+        Print one JSON document, once all checks are made.
     """
-    try:
-        params = load_params(path, scale)
-    except AdambiasError as error:
-        _say("parameters", str(error), good=False)
-        return 1
-    find_code_in(params.root)
-    _say("parameters", f"{path}, scale {params.name}", good=True)
-    failed = 0
-    for name, check in CHECKS.items():
-        try:
-            for line in check(params):
-                _say(name, line, good=True)
-        except (AdambiasError, OSError) as error:
-            failed += 1
-            _say(name, str(error), good=False)
+    found = []
+    for finding in _findings(path, scale):
+        found.append(finding)
+        if not as_json:
+            _say(finding)
+    failed = sum(not finding.ok for finding in found)
+    if as_json:
+        checks = [dataclasses.asdict(finding) for finding in found]
+        print_json({"failed": failed, "checks": checks})
     return failed
 
 
-def _say(name: str, line: str, *, good: bool) -> None:
-    mark = click.style("ok  ", fg="green") if good else click.style("FAIL", fg="red")
-    click.echo(f"{mark} {name}: {line}")
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check says: that all is well, or what is wrong and how to mend it."""
+
+    check: str
+    ok: bool
+    said: str
+
+
+def _findings(path: Path, scale: str | None) -> Iterator[Finding]:
+    try:
+        params = load_params(path, scale)
+    except AdambiasError as error:
+        yield Finding(check="parameters", ok=False, said=str(error))
+        return
+    find_code_in(params.root)
+    yield Finding(check="parameters", ok=True, said=f"{path}, scale {params.name}")
+    for name, check in CHECKS.items():
+        try:
+            for line in check(params):
+                yield Finding(check=name, ok=True, said=line)
+        except (AdambiasError, OSError) as error:
+            yield Finding(check=name, ok=False, said=str(error))
+
+
+def _say(finding: Finding) -> None:
+    mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+    click.echo(f"{mark} {finding.check}: {finding.said}")
 
 
 def _check_installation(params: Params) -> Iterator[str]:

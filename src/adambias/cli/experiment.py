@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from adambias.config import Params, Scale
+from adambias.config import Params, PipelineParams
 from adambias.core.errors import ConfigError, DataError
 from adambias.core.processes import cores
 from adambias.data.manifest import prepared_digest
@@ -39,7 +39,7 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
     ConfigError
         If the file is the switch of the pipeline.
     """
-    if isinstance(params.scale, Scale):
+    if isinstance(params, PipelineParams):
         allowed = "is the switch of the pipeline: use dvc repro, or give a file with grids"
         raise ConfigError("FILE", str(path), allowed)
     for name, spec in params.datasets.items():
@@ -49,15 +49,11 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
             prepare(name, spec, params.data_root)
     names, folder = list(params.scale.grids), params.root / params.name
     plan = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
-    figures = [
-        name
-        for name in evidence.from_trainings(params.scale.figures)
-        for spec in (params.scale.figures.all_figures[name],)
-        if not spec.grids or set(spec.grids) & set(names)
-    ]
     commands = [(f"adambias run {path.name}", "this page and all it shows")]
     ledger = Ledger.open(params.store)
-    page = evidence.show(params, plan, ledger, folder, commands, figures, workers=cores())
+    page = evidence.show(
+        params, plan, ledger, folder, commands, params.scale.drawn, workers=cores()
+    )
     tracker_for(params, track=track).log_analysis(folder / "tables", folder / "figures", page)
     counts = plan.count(plan.jobs)
     click.echo(f"{counts['done']} done, {counts['diverged']} diverged: see {page}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,13 +14,26 @@ import click
 from adambias import __version__
 from adambias.config import Params, load_params
 from adambias.core.entry import find_code_in, guard
-from adambias.core.errors import AdambiasError
+from adambias.core.errors import ABSENT, AdambiasError, ConfigError
 from adambias.core.flows import FLOW_NAMES
 from adambias.core.output import outlive_readers
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
-GRIDS = click.argument("grids", nargs=-1, metavar="[GRID]...")
+
+
+def _complete_grid(context: click.Context, argument: click.Parameter, typed: str) -> list[str]:
+    """Return the grids that a shell may complete a word to; none if the parameters are wrong."""
+    given = context.params
+    try:
+        params = load_params(given.get("path") or "params.yaml", given.get("scale"))
+    except (AdambiasError, OSError):
+        return []
+    named = given.get("grids") or ()
+    return [name for name in params.scale.grids if name.startswith(typed) and name not in named]
+
+
+GRIDS = click.argument("grids", nargs=-1, metavar="[GRID]...", shell_complete=_complete_grid)
 SCALE = click.option("--scale", help="Use this scale instead of the one params.yaml names.")
 PARAMS = click.option(
     "--params",
@@ -35,6 +49,7 @@ TIME = click.option(
     metavar="TIME",
     help="End within this time, as 9m or 1h30m; with exit code 75 if trials are left.",
 )
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 YES = click.option(
     "--yes",
     is_flag=True,
@@ -67,20 +82,40 @@ class _Commands(click.Group):
             context.exit(code)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """Find out what an optimizer secretly regularises.
 
-    Sweeps of full-batch trainings, checked against the modified flows of their optimizers.
+    Sweeps of full-batch trainings, checked against the modified flows of their optimizers. Without
+    a command it shows where the project stands, and the next step.
 
     \b
     Example:
+      adambias new mine        # a project to begin with
       adambias plan            # what would run, and for how long
       adambias sweep beta2     # run it
       adambias status --watch  # from another terminal
     """
+    if os.environ.get("NO_COLOR"):  # Rich looks for it itself, click does not.
+        context.color = False
+    if context.invoked_subcommand is None:
+        _show_standing(Path("params.yaml"))
+
+
+def _show_standing(path: Path) -> None:
+    from adambias.cli.standing import NOTHING_HERE, print_standing
+
+    if path.exists():
+        print_standing(_load(path), path)
+    else:
+        click.echo(NOTHING_HERE)
 
 
 def _load(path: Path, scale: str | None = None) -> Params:
@@ -102,8 +137,27 @@ def _confirm(params: Params, names: list[str], yes: bool) -> bool:
     largest = max(count_trials(params, [name]) for name in names)
     if yes or largest <= LARGE or not sys.stdin.isatty():
         return yes
-    click.confirm(f"a grid holds {largest:,} trials: go on?", abort=True)
+    click.confirm(f"a grid holds {largest:,} trials: go on?", abort=True, err=True)
     return True
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+def new(folder: Path) -> None:
+    """Lay out a project of your own in a new folder.
+
+    A pipeline for dvc repro, parameters with a word on each, a network of your own in mine.py.
+
+    \b
+    Example:
+      adambias new mine
+    """
+    from adambias.cli.new import lay_out, next_commands
+
+    files = lay_out(folder)
+    click.echo(f"{folder}: a project of {len(files)} files; next:")
+    for command in next_commands(folder):
+        click.echo(f"  {command}")
 
 
 @main.command()
@@ -113,6 +167,7 @@ def _confirm(params: Params, names: list[str], yes: bool) -> bool:
 @YES
 @click.option("--list", "listing", is_flag=True, help="List every trial with its key and state.")
 @click.option("--slots", type=click.IntRange(min=1), help="Trials at a time, for the estimate.")
+@JSON
 def plan(
     grids: tuple[str, ...],
     scale: str | None,
@@ -120,6 +175,7 @@ def plan(
     yes: bool,
     listing: bool,
     slots: int | None,
+    as_json: bool,
 ) -> None:
     """Show what a sweep would run; starts nothing.
 
@@ -133,7 +189,7 @@ def plan(
     params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
-    print_plan(params, names, confirmed=confirmed, listing=listing, slots=slots)
+    print_plan(*(params, names), confirmed=confirmed, listing=listing, slots=slots, as_json=as_json)
 
 
 @main.command()
@@ -142,7 +198,10 @@ def plan(
 @PARAMS
 @YES
 @click.option("--watch", is_flag=True, help="Show what is under way until every trial is finished.")
-def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, watch: bool) -> None:
+@JSON
+def status(
+    grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, watch: bool, as_json: bool
+) -> None:
     """Show the state of each trial.
 
     It is read from the ledger, so any terminal and machine that sees it will do.
@@ -154,11 +213,13 @@ def status(grids: tuple[str, ...], scale: str | None, path: Path, yes: bool, wat
     """
     from adambias.cli.status import print_status, watch_status
 
+    if watch and as_json:
+        raise ConfigError("--watch", ABSENT, "does not go with --json: leave one of them out")
     params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
     if not watch:
-        print_status(params, names, confirmed=confirmed)
+        print_status(params, names, confirmed=confirmed, as_json=as_json)
         return
     try:
         watch_status(params, names, confirmed=confirmed)
@@ -283,7 +344,8 @@ def follow(
 @main.command()
 @SCALE
 @PARAMS
-def doctor(scale: str | None, path: Path) -> None:
+@JSON
+def doctor(scale: str | None, path: Path, as_json: bool) -> None:
     """Check what a sweep needs and say how to mend it.
 
     Looks at the installation, data, ledger, tracking store and cluster.
@@ -294,7 +356,7 @@ def doctor(scale: str | None, path: Path) -> None:
     """
     from adambias.cli.doctor import examine
 
-    problems = examine(path, scale)
+    problems = examine(path, scale, as_json=as_json)
     if problems:
         raise AdambiasError(f"{problems} of the checks above failed")
 

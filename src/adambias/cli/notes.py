@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -36,43 +38,53 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def print_notes(plan: Plan, ledger: Ledger) -> None:
-    """Print what is odd about a plan: damaged folders, data that are not prepared, and the like."""
+    """Print what is odd about a plan."""
     console = open_console()
-    for line in plan.damaged:
+    for line in notes(plan, ledger):
         console.print(line)
+
+
+def notes(plan: Plan, ledger: Ledger) -> Iterator[str]:
+    """Yield what is odd about a plan: damaged folders, data that are not prepared, and the like."""
+    yield from plan.damaged
     if plan.repeated:
-        console.print(f"{plan.repeated} trials are named twice in a grid and counted once")
+        yield f"{plan.repeated} trials are named twice in a grid and counted once"
     for name in plan.unprepared:
-        console.print(
+        yield (
             f"data {name}: is not prepared as this scale asks, so finished trials on it are not "
             f"recognised: run {PREPARE}"
         )
     for words, count in plan.edited().items():
-        console.print(
-            f"{count} trials are to be trained anew: since they finished, {words} has changed"
-        )
+        yield f"{count} trials are to be trained anew: since they finished, {words} has changed"
     for words, count in plan.twins.items():
-        console.print(f"rule {words}: {count} trials that differ in it alone are left out as twins")
+        yield f"rule {words}: {count} trials that differ in it alone are left out as twins"
     for field, name in sorted({each for job in plan.jobs for each in job.lacking}):
-        console.print(
-            f"{field} {name}: {NO_FILE}; until then finished trials of it are not recognised"
-        )
+        yield f"{field} {name}: {NO_FILE}; until then finished trials of it are not recognised"
     others = sum(
         outcome.get("semantics", SEMANTICS_VERSION) != SEMANTICS_VERSION
         for outcome in plan.recorded
     )
     if others:
-        console.print(
+        yield (
             f"{others} finished trials are of other semantics than {SEMANTICS_VERSION}: they are "
             "kept and not used"
         )
     foreign = ledger.foreign()
     if foreign:
-        console.print(
-            f"{ledger.store.where()}: {', '.join(foreign[:5])} is no trial and left alone"
-        )
+        yield f"{ledger.store.where()}: {', '.join(foreign[:5])} is no trial and left alone"
 
 
-def describe(trial: Trial, swept: Collection[str] = ()) -> str:
-    """Name a trial by the fields that its grid sweeps or that differ from their defaults."""
-    return " ".join(naming.words(trial.flat(), naming.telling(trial, swept), equals="="))
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON document, in letters that every terminal and pipe has."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def settings(trial: Trial, swept: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a trial that its grid sweeps or that differ from their defaults."""
+    values = trial.flat()
+    return {name: values[name] for name in naming.telling(trial, swept)}
+
+
+def describe(told: Mapping[str, Any]) -> str:
+    """Name a trial by its :func:`settings`."""
+    return " ".join(naming.words(told, told, equals="="))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes, print_table
+from adambias.cli.notes import describe, notes, open_console, print_json, print_table, settings
 from adambias.config import Params, Resources, naming
 from adambias.core.processes import cores
 from adambias.data.manifest import prepared_shape
@@ -21,6 +23,54 @@ from adambias.ledger.plan import Plan, left_out, make_plan
 from adambias.ledger.speed import Estimate, Rates, remaining_work
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A grid's trials by state, and the seconds that those to train will take.
+
+    None stands for a time that nothing tells.
+    """
+
+    trials: int
+    done: int
+    diverged: int
+    to_resume: int
+    to_run: int
+    seconds: float | None
+    seconds_at_a_time: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What ``adambias plan`` shows, as text or as JSON.
+
+    Parameters
+    ----------
+    scale, ledger : str
+        Name of the parameters, and where trials are kept.
+    at_a_time : int
+        Trials that are taken to be trained at a time.
+    grids : dict of Row
+        The grids by name.
+    all : Row
+        All their trials, each once.
+    measured_on : tuple of str
+        Where the speeds were measured.
+    unmeasured : int
+        Trials to train whose time nothing tells.
+    notes : tuple of str
+        What is odd.
+    """
+
+    scale: str
+    ledger: str
+    at_a_time: int
+    grids: Mapping[str, Row]
+    all: Row
+    measured_on: tuple[str, ...]
+    unmeasured: int
+    notes: tuple[str, ...]
+
+
 def print_plan(
     params: Params,
     names: list[str],
@@ -28,6 +78,7 @@ def print_plan(
     confirmed: bool = False,
     listing: bool = False,
     slots: int | None = None,
+    as_json: bool = False,
 ) -> None:
     """Print counts and estimated time per grid.
 
@@ -43,9 +94,28 @@ def print_plan(
         Print every trial as well.
     slots : int, optional
         Trials at a time; as many as fit this machine otherwise.
+    as_json : bool
+        Print one JSON document.
     """
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
+    forecast = _forecast(params, plan, ledger, slots or slots_here(params.scale.resources))
+    trials = list(_trials(plan)) if listing else []
+    if as_json:
+        listed = {"trials": trials} if listing else {}
+        print_json(dataclasses.asdict(forecast) | listed)
+        return
+    console = open_console()
+    for each in trials:
+        words = (each["trial"], each["grid"], each["state"], describe(each["settings"]))
+        console.print("  ".join(words))
+    print_table(console, _plan_table(forecast))
+    _print_speeds(console, forecast)
+    for line in forecast.notes:
+        console.print(line)
+
+
+def _forecast(params: Params, plan: Plan, ledger: Ledger, slots: int) -> Forecast:
     rates = Rates(plan.recorded, params.root / "benchmarks" / "rates.json")
     shapes = {
         name: expected_shape(spec)
@@ -58,17 +128,29 @@ def print_plan(
     def cost(jobs: Iterable[Job]) -> Estimate:
         return rates.estimate(remaining_work(plan, jobs, ledger, shapes), device)
 
-    slots = slots or slots_here(params.scale.resources)
-    rows = [(name, jobs, cost(jobs)) for name, jobs in plan.grids.items()]
-    console = open_console()
-    if listing:
-        _print_trials(console, plan)
     total = cost(plan.jobs)
-    print_table(console, _plan_table(plan, rows, total, slots))
-    _print_speeds(console, total)
-    print_notes(plan, ledger)
-    for line in pipeline_notes(params, names):
-        console.print(line)
+    return Forecast(
+        scale=params.name,
+        ledger=ledger.store.where(),
+        at_a_time=slots,
+        grids={name: _row(plan, jobs, cost(jobs), slots) for name, jobs in plan.grids.items()},
+        all=_row(plan, plan.jobs, total, slots),
+        measured_on=total.machines,
+        unmeasured=total.unknown,
+        notes=(*notes(plan, ledger), *pipeline_notes(params, plan.grids)),
+    )
+
+
+def _row(plan: Plan, jobs: list[Job], cost: Estimate, slots: int) -> Row:
+    counts = plan.count(jobs)
+    at_once = max(1, min(slots, counts["to resume"] + counts["to run"]))
+    seconds = None if cost.unknown else cost.hours * 3600
+    return Row(
+        trials=len(jobs),
+        **{state.replace(" ", "_"): count for state, count in counts.items()},
+        seconds=seconds,
+        seconds_at_a_time=None if seconds is None else seconds / at_once,
+    )
 
 
 def slots_here(resources: Resources) -> int:
@@ -82,29 +164,21 @@ def slots_here(resources: Resources) -> int:
     return max(1, min(fit, resources.max_concurrent or fit))
 
 
-def _plan_table(
-    plan: Plan, rows: list[tuple[str, list[Job], Estimate]], total: Estimate, slots: int
-) -> Table:
+def _plan_table(forecast: Forecast) -> Table:
     table = Table(box=box.SIMPLE)
     table.add_column("grid")
     states = ("done", "diverged", "to resume", "to run")
-    for name in ("trials", *states, "training", f"on {slots} at a time"):
+    for name in ("trials", *states, "training", f"on {forecast.at_a_time} at a time"):
         table.add_column(name, justify="right")
-    for name, jobs, cost in [*rows, ("all, each trial once", plan.jobs, total)]:
-        counts = plan.count(jobs)
-        at_once = max(1, min(slots, counts["to resume"] + counts["to run"]))
-        table.add_row(
-            name,
-            str(len(jobs)),
-            *(str(counts[state]) for state in states),
-            _words(cost, 1),
-            _words(cost, at_once),
-        )
+    for name, row in [*forecast.grids.items(), ("all, each trial once", forecast.all)]:
+        counts = (row.trials, row.done, row.diverged, row.to_resume, row.to_run)
+        times = (row.seconds, row.seconds_at_a_time)
+        table.add_row(name, *map(str, counts), *map(_words, times))
     return table
 
 
-def _words(cost: Estimate, slots: int) -> str:
-    return "unknown" if cost.unknown else in_words(cost.hours * 3600 / slots)
+def _words(seconds: float | None) -> str:
+    return "unknown" if seconds is None else in_words(seconds)
 
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0, "years": 365.25 * 86400.0}
@@ -120,16 +194,16 @@ def in_words(seconds: float) -> str:
     return f"{amount:,.0f} {name}" if plain else f"{amount:.1f} {name}"
 
 
-def _print_speeds(console: Console, cost: Estimate) -> None:
-    if cost.machines:
+def _print_speeds(console: Console, forecast: Forecast) -> None:
+    if forecast.measured_on:
         console.print(
-            f"speeds measured on {'; '.join(cost.machines)}; not counted: the start of each sweep, "
-            "some 15 s on Ray, and its last words to MLflow"
+            f"speeds measured on {'; '.join(forecast.measured_on)}; not counted: the start of each "
+            "sweep, some 15 s on Ray, and its last words to MLflow"
         )
-    if cost.unknown:
+    if forecast.unmeasured:
         console.print(
-            f"{cost.unknown} trials are of a kind never measured, or on data of a size that only "
-            "their preparation tells: their time is unknown until then"
+            f"{forecast.unmeasured} trials are of a kind never measured, or on data of a size that "
+            "only their preparation tells: their time is unknown until then"
         )
 
 
@@ -142,8 +216,10 @@ def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _print_trials(console: Console, plan: Plan) -> None:
+def _trials(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield every trial of every grid with its state."""
     for name, jobs in plan.grids.items():
         swept = naming.swept(job.trial for job in jobs)
         for job in jobs:
-            console.print(f"{job.key}  {name}  {plan.state(job)}  {describe(job.trial, swept)}")
+            state, told = plan.state(job), settings(job.trial, swept)
+            yield {"trial": job.key, "grid": name, "state": state, "settings": told}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,18 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from adambias.cli.notes import describe, open_console, print_notes, print_table
+from adambias.cli.notes import (
+    describe,
+    notes,
+    open_console,
+    print_json,
+    print_notes,
+    print_table,
+    settings,
+)
 from adambias.config import Params, naming
 from adambias.ledger.alive import Pulses, look_twice
+from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.ledger.plan import Plan, make_plan
 
@@ -24,12 +33,25 @@ WATCH_SECONDS = 2.0
 """Seconds between two looks at the ledger."""
 
 
-def print_status(params: Params, names: list[str], *, confirmed: bool = False) -> None:
-    """Print one line per trial, its state and how far it is, and a line of counts."""
+def print_status(
+    params: Params, names: list[str], *, confirmed: bool = False, as_json: bool = False
+) -> None:
+    """Print one line per trial, its state and how far it is, and counts; or the same as JSON."""
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, strict=False, confirmed=confirmed)
     reports, running = look_twice(ledger, plan.pending)
     standing = _standing(plan, ledger, reports, running)
+    if as_json:
+        print_json(
+            {
+                "scale": params.name,
+                "ledger": ledger.store.where(),
+                "counts": dict(_counted(standing)),
+                "trials": [_entry(row) for row in _rows(plan, standing)],
+                "notes": list(notes(plan, ledger)),
+            }
+        )
+        return
     console = open_console()
     print_table(console, _status_table(plan, standing))
     console.print(_counts(standing))
@@ -98,20 +120,45 @@ def _standing(
     return found
 
 
-def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
-    table = Table(box=box.SIMPLE)
-    for name in ("trial", "grid", "state", "epochs", "settings"):
-        table.add_column(name, no_wrap=name not in ("state", "settings"))
+_Row = tuple[str, Job, _Standing, dict[str, Any]]
+"""A grid's name, one of its trials, how it stands, and the settings that tell it from others."""
+
+
+def _rows(plan: Plan, standing: Mapping[str, _Standing]) -> Iterator[_Row]:
     for name, jobs in plan.grids.items():
         swept = naming.swept(job.trial for job in jobs)
         for job in jobs:
             if (it := standing.get(job.key)) is not None:
-                state = f"{it.state} on {it.host}" if it.state == "running" else it.state
-                epochs = f"{it.epochs}/{job.trial.epochs}"
-                table.add_row(job.key, name, state, epochs, describe(job.trial, swept))
+                yield name, job, it, settings(job.trial, swept)
+
+
+def _status_table(plan: Plan, standing: Mapping[str, _Standing]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for name in ("trial", "grid", "state", "epochs", "settings"):
+        table.add_column(name, no_wrap=name not in ("state", "settings"))
+    for name, job, it, told in _rows(plan, standing):
+        state = f"{it.state} on {it.host}" if it.state == "running" else it.state
+        table.add_row(job.key, name, state, f"{it.epochs}/{job.trial.epochs}", describe(told))
     return table
 
 
+def _entry(row: _Row) -> dict[str, Any]:
+    """Return a row of the table as JSON has it."""
+    name, job, it, told = row
+    return {
+        "trial": job.key,
+        "grid": name,
+        "state": it.state,
+        "host": it.host or None,
+        "epochs": it.epochs,
+        "of_epochs": job.trial.epochs,
+        "settings": told,
+    }
+
+
+def _counted(standing: Mapping[str, _Standing]) -> list[tuple[str, int]]:
+    return sorted(Counter(it.state for it in standing.values()).items())
+
+
 def _counts(standing: Mapping[str, _Standing]) -> str:
-    counts = Counter(it.state for it in standing.values())
-    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    return ", ".join(f"{count} {state}" for state, count in _counted(standing))

@@ -84,7 +84,7 @@ def serve(root: Path, port: int = PORT) -> None:
 
     schema.refuse_unusable(uri)  # the server would migrate it
     with _until_signal(), running(uri, port) as server:
-        _introduce(port)
+        _introduce(port, root)
         server.wait()
 
 
@@ -197,12 +197,13 @@ def _until_signal() -> Iterator[None]:
         print("\nthe MLflow server is stopped")
 
 
-def _introduce(port: int) -> None:
-    """Print the address, and what there is to click."""
+def _introduce(port: int, root: Path) -> None:
+    """Print the addresses, and what there is to click."""
     address = f"http://{HOST}:{port}"
     print(f"MLflow is at {address} (Ctrl-C ends it)")
     for experiment in _experiments(port):
         print(f"  {experiment['name']:<32} {address}{_page(experiment)}")
+    print(_reports(root))
     print(
         "Choose Model training at the top left, once, and close the assistant.\n"
         "Open an experiment. The link above its table leads to the sweep's own run, with "
@@ -212,6 +213,17 @@ def _introduce(port: int) -> None:
         "Group by: the tag group, for the mean over seeds."
     )
     sys.stdout.flush()
+
+
+def _reports(root: Path) -> str:
+    """Return the addresses of the reports, or how to make one."""
+    pages = [root / "reports" / "index.html", *sorted(root.glob("*/report.html"))]
+    found = [page.absolute().as_uri() for page in pages if page.is_file()]
+    if found:
+        return f"Claims, verdicts and figures: {', '.join(found)}"
+    return (
+        "No report yet: dvc repro makes reports/index.html, adambias run FILE one beside the file."
+    )
 
 
 def _page(experiment: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from adambias.config.resources import Resources
 from adambias.config.scale import (
     Experiment,
     Params,
+    PipelineParams,
     Scale,
     ScaleParams,
     load_params,
@@ -60,6 +61,7 @@ __all__ = [
     "Orders",
     "Params",
     "Penalty",
+    "PipelineParams",
     "Practical",
     "Prepare",
     "Reach",

@@ -125,3 +125,10 @@ class Figures(Validated):
     def all_figures(self) -> dict[str, FigureSpec]:
         """The built-in figures, then one's own."""
         return FIGURES | self.own
+
+    @property
+    def of_trainings(self) -> dict[str, FigureSpec]:
+        """The figures that are drawn from tables of trainings alone."""
+        return {
+            name: spec for name, spec in self.all_figures.items() if set(spec.tables) <= {*ANALYSED}
+        }

@@ -22,6 +22,8 @@ from adambias.core.validation import Names, NotEmpty, Validated, build
 
 ANALYSIS = "analysis"
 """The name that no grid may have: beside those of grids there is an experiment of the analysis."""
+LAW = ("bilinear", "netflow", "network_correction", "reach", "cause", "stability")
+"""Sections of the stages that compute the law; a scale has all of them or none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,27 @@ class Experiment(Validated):
             if dataset not in self.prepare.datasets:
                 raise ConfigError(key, dataset, choose_from(self.prepare.datasets, dataset))
 
+    @property
+    def of_law(self) -> bool:
+        """Tell whether the law is computed beside the trainings."""
+        return False
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the figures to draw: those of trainings, if they are for a grid that is here."""
+        return [
+            name
+            for name, spec in self.figures.of_trainings.items()
+            if not spec.grids or not self.grids.keys().isdisjoint(spec.grids)
+        ]
+
+    def needs(self) -> dict[str, list[str]]:
+        """Return the datasets that each stage reads, by its name in ``dvc.yaml``."""
+        return {
+            f"sweep@{name}": sorted({trial.dataset for trial in grid.expand(self.trial)})
+            for name, grid in self.grids.items()
+        }
+
     def grid(self, name: str) -> Grid:
         """Return one grid by name.
 
@@ -122,6 +145,16 @@ class Scale(Experiment):
             for name, grid in stage.grids.items():
                 self._refuse_unprepared_grid(f"{section}.grids.{name}", grid)
 
+    @property
+    def of_law(self) -> bool:
+        """Tell whether the law is computed beside the trainings."""
+        return True
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the figures to draw: all of them."""
+        return list(self.figures.all_figures)
+
     def needs(self) -> dict[str, list[str]]:
         """Return the datasets that each stage reads, by its name in ``dvc.yaml``."""
         read = {
@@ -129,9 +162,7 @@ class Scale(Experiment):
             "network_correction": {trial.dataset for trial in self.network_correction.trials()},
             **{name: getattr(self, name).datasets for name in ("reach", "cause", "stability")},
         }
-        for name, grid in self.grids.items():
-            read[f"sweep@{name}"] = {trial.dataset for trial in grid.expand(self.trial)}
-        return {stage: sorted(names) for stage, names in read.items()}
+        return {stage: sorted(names) for stage, names in read.items()} | super().needs()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +191,8 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleParams(Params):
-    """Those of the pipeline: the scale that ``params.yaml`` switches to."""
-
-    scale: Scale
+class PipelineParams(Params):
+    """Those of a pipeline: the scale that ``params.yaml`` switches to."""
 
     @property
     def data_root(self) -> Path:
@@ -181,14 +210,21 @@ class ScaleParams(Params):
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScaleParams(PipelineParams):
+    """Those of a pipeline with the stages of the law."""
+
+    scale: Scale
+
+
 def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> Params:
     """Read and validate the parameters.
 
     Parameters
     ----------
     path : path
-        The file with the ``scale`` switch, see :func:`load_scale`; or, if it holds grids, one
-        experiment, a file by itself.
+        The file with the ``scale`` switch; scale files lie beside it in ``scales/``. Or, if it
+        holds grids, one experiment, a file by itself.
     scale : str, optional
         Use this scale instead of the one the file names.
 
@@ -201,7 +237,7 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
     _refuse_quotes(path)
     content = read_yaml(path)
     if "scale" in content or not {"prepare", "trial", "grids"} & content.keys():
-        return load_scale(path, scale)
+        return _load_switched(path, content, scale)
     if scale is not None:
         raise ConfigError("scale", scale, f"leave it out: {path} is one experiment")
     try:
@@ -212,7 +248,7 @@ def load_params(path: str | Path = "params.yaml", scale: str | None = None) -> P
 
 
 def load_scale(path: str | Path = "params.yaml", scale: str | None = None) -> ScaleParams:
-    """Read and validate the parameters of the pipeline.
+    """Read and validate the parameters of a pipeline with the stages of the law.
 
     Parameters
     ----------
@@ -227,7 +263,15 @@ def load_scale(path: str | Path = "params.yaml", scale: str | None = None) -> Sc
         With one line that names the file, the key, its value and what is allowed.
     """
     path = Path(path)
-    switch = read_yaml(path)
+    params = _load_switched(path, read_yaml(path), scale, of_law=True)
+    assert isinstance(params, ScaleParams)
+    return params
+
+
+def _load_switched(
+    path: Path, switch: Mapping[str, Any], scale: str | None, *, of_law: bool = False
+) -> PipelineParams:
+    """Read the scale that a switch names; without a section of the law it is trainings alone."""
     for key in switch:
         if key != "scale":
             raise ConfigError(
@@ -239,11 +283,13 @@ def load_scale(path: str | Path = "params.yaml", scale: str | None = None) -> Sc
         raise ConfigError(f"{path}: scale", name, choose_from(known, name))
     files = ScaleFiles(path, str(name))
     _refuse_quotes(files.own)
+    settings, root = files.settings(), path.parent.resolve()
     try:
-        settings = build(Scale, files.settings())
+        if of_law or not settings.keys().isdisjoint(LAW):
+            return ScaleParams(name=str(name), scale=build(Scale, settings), root=root)
+        return PipelineParams(name=str(name), scale=build(Experiment, settings), root=root)
     except ConfigError as error:
         raise error.within(f"{files.holder(error.key)}: ") from None
-    return ScaleParams(name=str(name), scale=settings, root=path.parent.resolve())
 
 
 def _refuse_quotes(path: Path) -> None:

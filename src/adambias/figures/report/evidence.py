@@ -17,8 +17,7 @@ from typing import Any
 import pandas as pd
 
 from adambias.analysis import run as analysis
-from adambias.config import Figures, Params
-from adambias.config.figures import ANALYSED
+from adambias.config import Params
 from adambias.core.errors import LedgerError
 from adambias.core.files import markdown_table, write_text
 from adambias.figures import run as figures
@@ -61,7 +60,7 @@ def run(params: Params, folder: Path, *, workers: int = 1) -> None:
         (f"dvc repro evidence@{name}", "this page and all it shows, from the kept trials"),
         (f"dvc exp run -S scale={name}", "the trainings too"),
     )
-    names = from_trainings(params.scale.figures)
+    names = list(params.scale.figures.of_trainings)
     show(params, plan, Ledger.open(folder / "ledger"), folder, commands, names, workers=workers)
 
 
@@ -127,11 +126,6 @@ def _complete(params: Params, kept: Path) -> Plan:
             f"{params.name}, the first are {lacking}: train them, then copy their folders here"
         )
     return plan
-
-
-def from_trainings(settings: Figures) -> list[str]:
-    """Return the figures that are drawn from tables of trainings alone."""
-    return [name for name, f in settings.all_figures.items() if set(f.tables) <= set(ANALYSED)]
 
 
 def _readme(tables: Path) -> str:

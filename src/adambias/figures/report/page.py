@@ -219,7 +219,7 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _commands(scale: str) -> tuple[tuple[str, str], ...]:
     return (
-        ("make reproduce", "set up, then every stage that is out of date"),
+        ("dvc repro", "every stage that is out of date"),
         (f"dvc exp run -S scale={scale}", "this scale"),
         ("dvc metrics diff <experiment>", "its numbers beside these"),
         ("dvc plots diff HEAD <experiment>", "its curves over these"),
