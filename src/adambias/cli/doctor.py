@@ -39,7 +39,7 @@ def examine(path: Path, scale: str | None = None) -> int:
     try:
         params = load_params(path, scale)
     except AdambiasError as error:
-        for line in installed():
+        for line in lacking():
             _say("installation", line, good=True)
         _say("parameters", str(error), good=False)
         return 1
@@ -77,6 +77,11 @@ def installed() -> Iterator[str]:
     ]
     yield f"Python {sys.version.split()[0]}, {', '.join(versions)}"
     yield f"{_build()}; here {', '.join(gpus()) or 'no GPU'}, {driver()}"
+    yield from lacking()
+
+
+def lacking() -> Iterator[str]:
+    """Yield what each extra lacks, with the command that installs it."""
     for extra, modules in missing().items():
         yield f"{', '.join(modules)} not installed, if you need it: {mend(extra)}"
 
