@@ -98,6 +98,17 @@ def bare(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def experiment(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment's file and its data."""
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "mine.yaml").write_text(EXPERIMENT)
+    prepare = "import adambias as ab; ab.load_dataset('digits', train_size=60, test_size=30)"
+    done = command(folder, bare / "python", "-c", prepare)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 def said(done: subprocess.CompletedProcess[str], extra: str) -> None:
     """Check that a program ended with one line that names what to install."""
     assert done.returncode == 1, done.stdout + done.stderr
@@ -153,12 +164,11 @@ def test_a_training_and_a_ledger_need_no_extra(bare: Path, tmp_path: Path) -> No
 
 
 def test_the_command_trains_and_names_the_extra_of_what_it_cannot_do(
-    bare: Path, tmp_path: Path
+    bare: Path, experiment: Path
 ) -> None:
     def adambias(*words: str) -> subprocess.CompletedProcess[str]:
-        return command(tmp_path, bare / "adambias", *words)
+        return command(experiment, bare / "adambias", *words)
 
-    (tmp_path / "mine.yaml").write_text(EXPERIMENT)
     here = ("--params", "mine.yaml")
 
     assert adambias("--help").returncode == 0
@@ -167,25 +177,19 @@ def test_the_command_trains_and_names_the_extra_of_what_it_cannot_do(
     said(adambias("sweep", *here, "--executor", "inline"), "tracking")
     said(adambias("run", "mine.yaml"), "figures")
     said(adambias("sync", *here), "tracking")
-    ui = command(tmp_path, bare / "python", "-m", "adambias.cli.ui", ADAMBIAS_UI_PORT="5999")
+    ui = command(experiment, bare / "python", "-m", "adambias.cli.ui", ADAMBIAS_UI_PORT="5999")
     assert ui.stderr.endswith('mlflow is not installed: pip install "adambias[tracking]"\n')
     assert ui.returncode == 1
 
-    prepare = "import adambias as ab; ab.load_dataset('digits', train_size=60, test_size=30)"
-    assert command(tmp_path, bare / "python", "-c", prepare).returncode == 0
     done = adambias("sweep", *here, "--executor", "inline", "--no-track")
     assert done.stdout == "2 done, 0 diverged\n", done.stderr
     assert adambias("status", *here).returncode == 0
 
 
 def test_doctor_says_what_each_extra_lacks_and_fails_for_none_of_them(
-    bare: Path, tmp_path: Path
+    bare: Path, experiment: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "mine.yaml").write_text(EXPERIMENT)
-    prepare = "import adambias as ab; ab.load_dataset('digits', train_size=60, test_size=30)"
-    assert command(tmp_path, bare / "python", "-c", prepare).returncode == 0
-
-    done = command(tmp_path, bare / "adambias", "doctor", "--params", "mine.yaml")
+    done = command(experiment, bare / "adambias", "doctor", "--params", "mine.yaml")
 
     assert done.returncode == 0, done.stdout + done.stderr
     for extra in ("images", "figures", "sweep", "tracking", "pipeline"):
