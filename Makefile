@@ -20,7 +20,7 @@ cert="$${SSL_CERT_FILE:-$${PIP_CERT:-$$(of_pip cert)}}"; \
 [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; [ -z "$$cert" ] || export SSL_CERT_FILE="$$cert"
 endef
 
-.PHONY: help setup reproduce test soak lint format ui report docs docs-serve lock clean
+.PHONY: help setup reproduce test soak bounds wheel lint format ui report docs docs-serve lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,10 +46,16 @@ reproduce: setup ## every figure at the scale of params.yaml
 	dvc repro
 
 test: setup ## the whole test suite, in three processes of one thread each: much of it is waiting
-	OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(AS_PIP); OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: setup ## the long tests
 	pytest -m soak
+
+bounds: setup ## the quick tests with the oldest and the newest versions that pyproject.toml allows
+	@$(AS_PIP); .ci/bounds
+
+wheel: setup ## the package, to be installed without the repository, in dist/
+	@$(AS_PIP); rm -rf dist; uv build --quiet --out-dir dist && ls dist/*
 
 lint: setup ## formatter check, linter, type checker
 	ruff format --check .
@@ -73,7 +79,7 @@ docs-serve: setup ## show the documentation at http://127.0.0.1:8000, rebuilt as
 	mkdocs serve --strict --dev-addr 127.0.0.1:8000
 
 lock: setup ## pin the newest versions that pyproject.toml allows
-	@$(AS_PIP); uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --no-header \
+	@$(AS_PIP); uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --no-header \
 	  --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
 
 clean: ## remove what the pipeline made; the ledger (runs/) and MLflow stay

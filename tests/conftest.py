@@ -45,6 +45,7 @@ LONGEST = (
     "tracking/test_browser.py",
     "data/test_places.py",
     "analysis/test_simulations.py",
+    "project/test_wheel.py",
     "project/test_setup.py",
     "training/test_trainer.py",
     "law/test_integration.py",

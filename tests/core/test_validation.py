@@ -85,11 +85,11 @@ def test_numpys_scalars_are_stored_as_pythons():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"count": np.bool_(True)}, "count = np.True_: must be an integer"),
-        ({"count": np.float64(2.0)}, "count = np.float64(2.0): must be an integer"),
-        ({"share": np.bool_(False)}, "share = np.False_: must be a number"),
-        ({"share": np.float32("nan")}, "share = np.float32(nan): must be a finite number"),
-        ({"flag": np.int64(1)}, "flag = np.int64(1): must be true or false"),
+        ({"count": np.bool_(True)}, f"count = {np.True_!r}: must be an integer"),
+        ({"count": np.float64(2.0)}, f"count = {np.float64(2.0)!r}: must be an integer"),
+        ({"share": np.bool_(False)}, f"share = {np.False_!r}: must be a number"),
+        ({"share": np.float32("nan")}, f"share = {np.float32('nan')!r}: must be a finite number"),
+        ({"flag": np.int64(1)}, f"flag = {np.int64(1)!r}: must be true or false"),
         ({"flag": np.array([True])}, "flag = array([ True]): must be true or false"),
         ({"name": "alpa"}, "name = 'alpa': must be one of alpha, beta (did you mean alpha?)"),
         ({"name": 3}, "name = 3: must be a string"),

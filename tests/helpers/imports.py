@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "adambias"
+OURS = {*sys.stdlib_module_names, "adambias"}
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -33,6 +35,12 @@ def imported(file: Path, *, types: bool = False) -> set[Path]:
     """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return {found for name in _names(tree, types) for found in _files(name)} - {file}
+
+
+def third_party(file: Path) -> set[str]:
+    """Return the top-level modules that a file imports anywhere, neither Python's nor ours."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {name.split(".")[0] for name in _names(tree, types=True)} - OURS
 
 
 def _names(tree: ast.AST, types: bool) -> Iterator[str]:

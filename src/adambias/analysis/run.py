@@ -24,6 +24,7 @@ from adambias.config import Analyse
 from adambias.config.analysis import REGIMES
 from adambias.config.trial import is_option
 from adambias.core.errors import DataError
+from adambias.core.extras import need
 from adambias.core.files import replacing, write_json, write_parquet
 from adambias.core.tables import conform
 from adambias.ledger.summary import last
@@ -74,6 +75,7 @@ def run(
     ConfigError
         If a claim of one's own names a column or function that is not there.
     """
+    need("statsmodels")
     out = Path(out_dir)
     trials, curves = _reduce(_find_grids(Path(sweeps_dir), grids), out, settings)
     stages = {name: _read_json(out / f"{name}.json") for name in LAW_RESULTS}

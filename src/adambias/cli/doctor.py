@@ -17,11 +17,14 @@ from adambias.cli.notes import print_json
 from adambias.config import SEMANTICS_VERSION, Params, Resources, load_params
 from adambias.core.entry import find_code_in, run_stage
 from adambias.core.errors import AdambiasError
+from adambias.core.extras import EXTRAS, is_installed, mend, missing, need
 from adambias.data.manifest import check_arrays, prepared_digest
 from adambias.ledger.ledger import Ledger
 
 Check = Callable[[Params], Iterator[str]]
 _JOIN = "import sys; from adambias.cli import doctor; doctor.join(*sys.argv[1:])"
+PACKAGES = ("torch", "torchvision", "ray", "mlflow", "dvc", "pandas", "seaborn")
+"""Those whose versions are named; some are of extras."""
 JOIN_SECONDS = 120.0
 """Most seconds that joining a cluster and looking at its nodes may take."""
 
@@ -63,6 +66,8 @@ def _findings(path: Path, scale: str | None) -> Iterator[Finding]:
     try:
         params = load_params(path, scale)
     except AdambiasError as error:
+        for line in lacking():
+            yield Finding(check="installation", ok=True, said=line)
         yield Finding(check="parameters", ok=False, said=str(error))
         return
     find_code_in(params.root)
@@ -81,14 +86,36 @@ def _say(finding: Finding) -> None:
 
 
 def _check_installation(params: Params) -> Iterator[str]:
-    wanted = ("torch", "torchvision", "ray", "mlflow", "dvc", "pandas", "seaborn")
-    versions = []
-    for name in wanted:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            raise AdambiasError(f"{name} is not installed: run make setup") from None
+    yield from installed()
+    share = params.scale.resources.gpus_per_trial
+    got = f"{share:g} of a GPU" if share else "no GPU"
+    yield f"a trial gets {params.scale.resources.cpus_per_trial:g} processors and {got}"
+
+
+def installed() -> Iterator[str]:
+    """Yield what is installed, whether torch and torchvision fit, and what each extra lacks."""
+    from adambias.training.devices import driver, gpus
+
+    versions = [
+        f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if is_installed(name)
+    ]
     yield f"Python {sys.version.split()[0]}, {', '.join(versions)}"
+    yield f"{_build()}; here {', '.join(gpus()) or 'no GPU'}, {driver()}"
+    yield from lacking()
+
+
+def lacking() -> Iterator[str]:
+    """Yield what each extra lacks, with the command that installs it."""
+    for extra, modules in missing().items():
+        yield f"{', '.join(modules)} not installed, if you need it: {mend(extra)}"
+
+
+def _build() -> str:
+    """Return what torch was built for, and that torchvision fits it if it is there."""
+    from adambias.training.devices import build
+
+    if not is_installed("torchvision"):
+        return build()
     import torch
 
     try:
@@ -98,13 +125,7 @@ def _check_installation(params: Params) -> Iterator[str]:
             f"torchvision does not fit torch {torch.__version__} ({error}): install both from the "
             "same release, make setup does"
         ) from None
-    from adambias.training.devices import build, driver, gpus
-
-    here = ", ".join(gpus()) or "no GPU"
-    yield f"torchvision {torchvision.__version__} fits {build()}; here {here}, {driver()}"
-    share = params.scale.resources.gpus_per_trial
-    got = f"{share:g} of a GPU" if share else "no GPU"
-    yield f"a trial gets {params.scale.resources.cpus_per_trial:g} processors and {got}"
+    return f"torchvision {torchvision.__version__} fits {build()}"
 
 
 def _check_data(params: Params) -> Iterator[str]:
@@ -136,6 +157,9 @@ def _check_ledger(params: Params) -> Iterator[str]:
 
 
 def _check_tracking(params: Params) -> Iterator[str]:
+    if not all(map(is_installed, EXTRAS["tracking"])):
+        yield "nothing is recorded in MLflow, which is not installed"
+        return
     from adambias.tracking.mlflow import location
 
     uri = location.tracking_uri(params.root)
@@ -156,6 +180,9 @@ def _check_cluster(params: Params) -> Iterator[str]:
     address = os.environ.get("RAY_ADDRESS")
     resources = params.scale.resources
     if not address or address == "local":
+        if not is_installed("ray"):
+            yield "Ray is not installed: trials run in one process, with --executor inline"
+            return
         if resources.gpus_per_trial > 0:
             import torch
 
@@ -167,6 +194,7 @@ def _check_cluster(params: Params) -> Iterator[str]:
                 )
         yield f"RAY_ADDRESS {'= local' if address else 'unset'}: Ray starts on this machine"
         return
+    need("ray")
     yield f"RAY_ADDRESS = {address}: {_joined(address, params)}"
 
 

@@ -8,6 +8,7 @@ import click
 
 from adambias.config import Params, PipelineParams
 from adambias.core.errors import ConfigError, DataError
+from adambias.core.extras import EXTRAS, need
 from adambias.core.processes import cores
 from adambias.data.manifest import prepared_digest
 from adambias.data.preparation import prepare
@@ -42,6 +43,7 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
     if isinstance(params, PipelineParams):
         allowed = "is the switch of the pipeline: use dvc repro, or give a file with grids"
         raise ConfigError("FILE", str(path), allowed)
+    need(*EXTRAS["figures"])  # before anything is trained that could not be drawn
     for name, spec in params.datasets.items():
         try:
             prepared_digest(name, spec, params.data_root)

@@ -20,6 +20,7 @@ from typing import Any
 from adambias.core import no_telemetry as telemetry
 from adambias.core.entry import terminable
 from adambias.core.errors import AdambiasError, ConfigError, TrackingError
+from adambias.core.extras import need
 from adambias.core.output import outlive_readers
 from adambias.tracking.mlflow import content, location
 
@@ -72,6 +73,7 @@ def serve(root: Path, port: int = PORT) -> None:
     if location.is_remote(uri):
         print(f"MLFLOW_TRACKING_URI is a server: open {uri}")
         return
+    need("mlflow")
     refuse_taken(port)
     location.refuse_unreachable(uri)
     file = location.sqlite_file(uri)

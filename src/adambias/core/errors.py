@@ -81,6 +81,10 @@ class TrackingError(AdambiasError):
     """A tracking store that cannot be used."""
 
 
+class MissingPackage(AdambiasError, ImportError):
+    """A package that an extra installs, which this use needs and which is not there."""
+
+
 def choose_from(options: Iterable[str], value: object = None) -> str:
     """Return the words ``one of a, b, c``, with the nearest option named if there is one."""
     names = list(options)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adambias.core.errors import DataError
+from adambias.core.extras import need
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -200,6 +201,7 @@ def _decode(source: Path, path: str, content: bytes) -> np.ndarray:
 @contextmanager
 def _opened(source: Path, path: str, content: bytes) -> Iterator[Image]:
     """Open an image, and refuse one that cannot be read or would lose its pixels' values."""
+    need("PIL")
     from PIL import Image, UnidentifiedImageError
 
     damage = (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError)

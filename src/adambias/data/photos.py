@@ -9,6 +9,7 @@ import numpy as np
 
 from adambias.config import DatasetSpec
 from adambias.core.errors import DataError
+from adambias.core.extras import need
 from adambias.data.manifest import settings
 from adambias.data.sources import Arrays, subset
 
@@ -59,6 +60,7 @@ def photos(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
 
 def _halved(name: str) -> np.ndarray:
     """Return a photograph at half its size, cut to whole tiles."""
+    need("PIL")  # which scikit-learn decodes them with
     from sklearn.datasets import load_sample_image
 
     full = load_sample_image(name)

@@ -17,6 +17,7 @@ import numpy as np
 
 from adambias.config import DatasetSpec
 from adambias.core.errors import ConfigError, DataError
+from adambias.core.extras import need
 from adambias.data.manifest import (
     settings,
 )
@@ -82,6 +83,7 @@ def digits(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
 
 def _cifar(spec: DatasetSpec) -> tuple[Arrays, list[str]]:
     """Read CIFAR through torchvision, whose checksums it has to pass."""
+    need("torchvision")
     from torchvision import datasets
 
     reader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.source]

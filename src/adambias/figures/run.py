@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adambias.config import Figures, FigureSpec
 from adambias.config.figures import FIGURE_OF_GRID
+from adambias.core.extras import EXTRAS, need
 from adambias.core.files import write_json
 from adambias.core.processes import run_all
 from adambias.figures import registry
@@ -55,6 +56,7 @@ def run(
     ConfigError
         If the module of a figure of one's own cannot be used.
     """
+    need(*EXTRAS["figures"])
     registry.load_own(settings)
     tables, out = Tables(Path(results_dir), settings), Path(out_dir)
     _empty(out)

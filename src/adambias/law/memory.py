@@ -88,7 +88,8 @@ def age_variance(decay: Number, n: int | None) -> Number:
     if isinstance(decay, Tensor):
         x = -decay.log()
         regular = (_regular(x / 2) - (n + 1) ** 2 * _regular((n + 1) * x / 2)) / 4
-        return torch.where(decay == 0, 0.0, regular)
+        # Of tiny decays the difference leaves rounding errors alone, of either sign.
+        return torch.where(decay == 0, 0.0, regular.clamp(min=0.0))
     return _variance_of(float(decay), n)
 
 

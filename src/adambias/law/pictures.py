@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from adambias.core.errors import ABSENT, ConfigError
+from adambias.core.extras import need
 from adambias.law.flows import Flow
 from adambias.law.integration import AnyFlow, integrate, iterate
 
@@ -77,6 +78,7 @@ def plot_orders(report: OrderReport, ax: Axes | None = None) -> Axes:
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
+    need("matplotlib")
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adambias.core.errors import ConfigError
+from adambias.core.extras import need
 from adambias.core.validation import integer
 from adambias.networks.style import Style
 
@@ -123,6 +124,7 @@ def gpt(
 
 def vit_small(style: Style) -> nn.Module:
     """Six layers of width 192 over patches of an eighth of the side; its norm is LayerNorm."""
+    need("torchvision")
     from torchvision.models.vision_transformer import VisionTransformer
 
     if style.image_size % 8:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from adambias.config import DatasetSpec, Params, Resources
 from adambias.core.entry import terminable
 from adambias.core.errors import FolderError, OutOfTime, SweepError
+from adambias.core.extras import need
 from adambias.core.validation import duration
 from adambias.data.manifest import check_arrays
 from adambias.ledger.ledger import Ledger
@@ -85,6 +86,7 @@ def run(
     """
     began = now()
     names = list(names)
+    refuse_without(executor)
     tracker = tracker_for(params, track=track)
     ledger = Ledger.open(params.store)
     plan = make_plan(params, names, ledger, confirmed=confirmed)
@@ -166,6 +168,7 @@ def run_plan(
     title: str,
 ) -> SweepProgress:
     """Run what a plan leaves to do, ``own`` trials first, and return how it ended."""
+    refuse_without(executor)
     for name in sorted({job.trial.dataset for job in plan.pending}):
         check_arrays(name, setup.data_root)  # here once, not by every trial
     refuse_absent_code(plan.pending)
@@ -198,6 +201,12 @@ def _end_reports(ledger: Ledger, keys: Iterable[str]) -> None:
         for key, report in ledger.reports(keys):
             with contextlib.suppress(FolderError):
                 ledger.save_progress(key, report | {"updated": 0.0})
+
+
+def refuse_without(executor: Executor) -> None:
+    """Raise if an executor's package is not installed."""
+    if executor == "ray":
+        need("ray")
 
 
 def _executor(name: Executor) -> Execute:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from adambias.config import Params
+from adambias.core.extras import EXTRAS, need
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
 from adambias.tracking.mlflow.views import Summary
@@ -93,9 +94,15 @@ def tracker_for(params: Params, *, track: bool = True) -> Tracker:
         The project's scale and folder.
     track : bool
         Whether anything is to be tracked.
+
+    Raises
+    ------
+    MissingPackage
+        If MLflow is not installed.
     """
     if not track:
         return NoTracker()
+    need(*EXTRAS["tracking"])
     from adambias.tracking.mlflow.tracker import MlflowTracker
 
     return MlflowTracker(params)
