@@ -84,6 +84,22 @@ def test_a_stage_that_is_told_to_end_does_so_in_order_and_at_once(
     assert not any(each.is_running() for each in computing)
 
 
+def test_a_signal_that_comes_again_at_the_very_end_changes_nothing() -> None:
+    code = """
+import os, signal, sys
+from adambias.core.entry import guard
+
+code = guard(lambda: os.kill(os.getpid(), signal.SIGTERM))
+for kind in (signal.SIGTERM, signal.SIGHUP):
+    os.kill(os.getpid(), kind)
+sys.exit(code)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, preexec_fn=heed_hangups, check=False
+    )
+    assert ended.returncode == 130
+
+
 def test_nohup_keeps_a_stage_when_its_terminal_closes(tmp_path: Path) -> None:
     process = stage(tmp_path, "nohup")
     process.send_signal(signal.SIGHUP)

@@ -40,7 +40,7 @@ def guard(work: Callable[[], object], *, debug: bool = False) -> int:
     find_code_in(Path.cwd())
     _have_a_home()
     try:
-        with terminable():
+        with terminable(for_good=True):
             work()
     except (AdambiasError, OSError) as error:
         if debug:
@@ -65,8 +65,15 @@ def _have_a_home() -> None:
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the work as Ctrl-C does: a preemption, and a closed terminal."""
+def terminable(*, for_good: bool = False) -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the work as Ctrl-C does: a preemption, and a closed terminal.
+
+    Parameters
+    ----------
+    for_good : bool
+        Whether the process ends after the work. A signal that comes again while it does then
+        changes nothing; otherwise it would end by that signal, without its exit code.
+    """
     # Python lets only the main thread set handlers; tests and notebooks may call from another.
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) in (_interrupt, _ending):
@@ -80,7 +87,8 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if not (for_good and signal.getsignal(each) is _ending):
+                signal.signal(each, handler)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
