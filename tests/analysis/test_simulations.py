@@ -104,6 +104,7 @@ def wrong_families(number):
     return np.mean([bool({"agrees", "disagrees"} & set(each.values())) for each in found])
 
 
+@pytest.mark.soak  # forty seconds of simulations
 def test_without_an_effect_few_families_have_a_verdict():
     assert wrong_families(40) <= 0.15  # 5 % of 40 are 2; more than 6 come once in 300 runs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,15 @@ def test_watching_in_json_is_refused(project: Path) -> None:
 def test_it_is_the_same_for_every_reader(keys: list[str], arguments: tuple[str, ...]) -> None:
     plain = asked(*arguments, "--json").stdout
 
+    assert plain.isascii()
     for variables in (
         {"FORCE_COLOR": "1", "COLUMNS": "20"},
-        {"LC_ALL": "C"},
         {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C"},
     ):
+        if "LC_ALL" in variables and not sys.executable.isascii():
+            pytest.skip("without its letters Python cannot read an environment at such a path")
         assert asked(*arguments, "--json", **variables).stdout == plain
-    assert plain.isascii()
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)

@@ -129,10 +129,38 @@ def test_a_report_older_than_its_figures_is_made_again(project: Path) -> None:
 
 def test_a_grid_that_the_pipeline_leaves_out_is_swept_by_itself(project: Path) -> None:
     only_tiny(project)
-    (project / "dvc.yaml").write_text("stages: {sweep: {matrix: {grid: [other]}}}\n")
-    write_products(project, finish_all(3))
+    (project / "dvc.yaml").write_text("stages: {sweep: {matrix: {grid: []}}}\n")
+    write_products(project, finish_all(3)[:2])
 
-    assert standing()[-1] == "next: adambias sweep tiny"
+    said = standing()
+    assert said[2].startswith("tables: file:")
+    assert said[-2].endswith("so dvc repro leaves it out: add it there")
+    assert said[-1] == "next: adambias sweep tiny"
+
+
+def test_what_the_matrix_names_and_the_scale_does_not_is_to_be_removed(project: Path) -> None:
+    only_tiny(project)
+    (project / "dvc.yaml").write_text("stages: {sweep: {matrix: {grid: [tiny, tinny]}}}\n")
+
+    said = standing()
+    assert said[-2].startswith("grid tinny: is in the matrix of ")
+    assert said[-1] == "next: remove tinny from the matrix of dvc.yaml, then dvc repro"
+
+
+def test_tables_made_before_an_edit_of_the_scale_are_made_again(project: Path) -> None:
+    only_tiny(project)
+    write_products(project, finish_all())
+    grids = "{grids: {tiny: {axes: {beta2: [0.9, 0.99], seed: [0, 1]}}}}"
+    lock = "stages: {%s: {params: {scales/%s.yaml: %s}}}\n"
+    (project / "dvc.lock").write_text(lock % ("analyse", "small", grids))
+    assert standing()[2].startswith("tables: file:")
+
+    (project / "dvc.lock").write_text(lock % ("analyse", "small", grids.replace("0.99", "0.999")))
+    assert "tables: made before grids of scales/small.yaml changed" in standing()
+    assert standing()[-1] == "next: dvc repro"
+
+    (project / "dvc.lock").write_text(lock % ("analyse", "large", grids))
+    assert "tables: made at another scale than small" in standing()
 
 
 def test_an_experiment_is_run_from_its_file(project: Path) -> None:

@@ -52,6 +52,7 @@ def rental(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.soak  # two whole rentals
 def test_a_rental_ends_with_an_archive_from_which_the_next_goes_on(
     rented: Path, smoke_project: Path
 ) -> None:

@@ -35,7 +35,8 @@ def test_naming_loads_neither_torch_nor_anybodys_code():
             r"^rule = 'adm': must be one of .*\(did you mean adam\?\), or package\.module:fact",
         ),
         ("nowhere:rule", r"^rule = 'nowhere:rule': cannot be imported \(No module named 'nowhere'"),
-        ("math:rule", r"^rule = 'math:rule': cannot be imported \(module 'math' has no attribute"),
+        ("math:rule", r"^rule = 'math:rule': math has no rule, must be one of acos, "),
+        ("math:sqr", r"^rule = 'math:sqr': math has no sqr, .* \(did you mean sqrt\?\)$"),
         ("math:pi", r"^rule = 'math:pi': must name a function that returns an UpdateRule$"),
     ],
 )

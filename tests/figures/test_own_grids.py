@@ -60,7 +60,7 @@ def test_every_grid_has_its_quantities_over_what_it_varies(tables, medium):
 
 def test_caption_and_alt_name_the_grids_and_their_ends(tables):
     assert "widths over width; words over activation" in own_grids.caption(tables)
-    assert "widths, final_mine goes from 64 to 1.64e+04" in own_grids.alt(tables)
+    assert "widths: over width, mine goes from 64 to 1.64e+04" in own_grids.alt(tables)
 
 
 def test_it_is_drawn_where_there_is_such_a_grid_and_not_tried_elsewhere(tables, tmp_path, caplog):

@@ -56,6 +56,7 @@ def results(tmp_path_factory) -> list[dict[str, bytes]]:
 @pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this processor has no other"
 )
+@pytest.mark.soak  # two stages of the law, twice
 def test_other_instructions_give_the_same_files(results):
     old, new = results
     assert old.pop("every_digit.json") != new.pop("every_digit.json"), "nothing is put to the test"

@@ -160,7 +160,11 @@ def test_a_rule_beside_the_parameters_is_found_from_another_folder(
     ("rule", "text", "said"),
     [
         ("rule_nowhere:rule", "", "has no file to be found: put it beside the parameters, put its"),
-        ("rule_here:ruel", "def rule(): ...", "cannot be imported (module 'rule_here' has no"),
+        (
+            "rule_here:ruel",
+            "def rule(): ...",
+            "rule_here has no ruel, must be one of rule (did you mean rule?)",
+        ),
         ("rule_here:rule", "def rule(: ...", "cannot be imported (invalid syntax"),
     ],
 )

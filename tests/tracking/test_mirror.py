@@ -178,6 +178,7 @@ def test_a_useless_uri_is_refused_before_the_sweep(project):
         raise AssertionError("the sweep began")
 
 
+@pytest.mark.soak  # seven sweeps
 def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri):
     """Kill the driver as its mirror writes, then both at once; resume; every history is whole."""
     seeds, epochs = 4, 240

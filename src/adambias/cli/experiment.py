@@ -14,6 +14,7 @@ from adambias.data.manifest import prepared_digest
 from adambias.data.preparation import prepare
 from adambias.figures.report import evidence
 from adambias.ledger.ledger import Ledger
+from adambias.ledger.plan import refuse_unimportable
 from adambias.sweep import run as sweeping
 from adambias.sweep.run import Executor
 from adambias.tracking import tracker_for
@@ -43,7 +44,10 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
     if isinstance(params, PipelineParams):
         allowed = "is the switch of the pipeline: use dvc repro, or give a file with grids"
         raise ConfigError("FILE", str(path), allowed)
-    need(*EXTRAS["figures"])  # before anything is trained that could not be drawn
+    # Before anything is trained that could not be drawn or shown.
+    need(*EXTRAS["figures"], *(EXTRAS["tracking"] if track else ()))
+    grids = params.scale.grids.values()
+    refuse_unimportable(trial for grid in grids for trial in grid.expand(params.scale.trial))
     for name, spec in params.datasets.items():
         try:
             prepared_digest(name, spec, params.data_root)
@@ -53,6 +57,7 @@ def run(params: Params, path: Path, *, executor: Executor, confirmed: bool, trac
     plan = sweeping.run(params, names, executor=executor, confirmed=confirmed, track=track)
     commands = [(f"adambias run {path.name}", "this page and all it shows")]
     ledger = Ledger.open(params.store)
+    click.echo("tables, figures and report …", err=True)
     page = evidence.show(
         params, plan, ledger, folder, commands, params.scale.drawn, workers=cores()
     )

@@ -17,6 +17,7 @@ from adambias.config.trial import TRIAL_FIELDS, gather, is_field, layered
 from adambias.core.errors import ConfigError, choose_from
 from adambias.core.files import write_parquet
 from adambias.core.flows import FLOW_NAMES
+from adambias.core.shown import shown
 from adambias.core.validation import build
 from adambias.data.dataset import load_dataset
 from adambias.training.following import COLUMNS, OPTIMIZER, follow
@@ -54,11 +55,15 @@ def run(
     """Follow, print a table of what is seen, and write all rows to ``out``."""
     data, console = load_dataset(trial.dataset, root=params.data_root), open_console()
     rows: list[dict[str, Any]] = []
+    steps = follow(trial, data, laws, every=every, substeps=substeps, device=device)
+    title, seen = f"follow: {trial.model} on {trial.dataset}", len(range(0, trial.epochs, every))
     try:
-        for step in follow(trial, data, laws, every=every, substeps=substeps, device=device):
-            rows += step
-            for line in _blown_up(step):
-                console.print(line)
+        with shown(title, seen) as advance:
+            for step in steps:
+                rows += step
+                for line in _blown_up(step):
+                    console.print(line)
+                advance()
     finally:
         # What was computed until Ctrl-C is kept too.
         table = pd.DataFrame(rows, columns=list(COLUMNS))

@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
 
 from adambias.core.errors import ConfigError
+from adambias.core.extras import is_installed, mend
 from adambias.core.files import write_text
 
 SUFFIX = ".template"
@@ -66,7 +67,8 @@ def _below(folder: Traversable, at: PurePath) -> Iterator[tuple[PurePath, str]]:
 def next_commands(folder: Path) -> tuple[str, str]:
     """Return the two commands that come after."""
     here = folder.resolve() == Path.cwd()
-    return "adambias plan" if here else f"cd {shlex.quote(str(folder))}", "dvc repro"
+    repro = "dvc repro" if is_installed("dvc") else f"{mend('pipeline')} && dvc repro"
+    return "adambias plan" if here else f"cd {shlex.quote(str(folder))}", repro
 
 
 def _refuse_name(folder: Path) -> None:

@@ -19,7 +19,7 @@ from adambias.data.manifest import prepared_shape
 from adambias.data.preparation import expected_shape
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import Plan, left_out, make_plan
+from adambias.ledger.plan import Plan, left_out, make_plan, not_grids
 from adambias.ledger.speed import Estimate, Rates, remaining_work
 
 
@@ -208,11 +208,18 @@ def _print_speeds(console: Console, forecast: Forecast) -> None:
 
 
 def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
-    """Return a line for each grid that ``dvc repro`` leaves out."""
+    """Return a line for each grid that ``dvc repro`` leaves out, or cannot run."""
+    file = params.root / "dvc.yaml"
     return [
-        f"grid {name}: is not in the matrix of {params.root / 'dvc.yaml'}, so dvc repro leaves it "
-        "out: add it there"
-        for name in left_out(params, names)
+        *(
+            f"grid {name}: is not in the matrix of {file}, so dvc repro leaves it out: add it there"
+            for name in left_out(params, names)
+        ),
+        *(
+            f"grid {name}: is in the matrix of {file} and not in the scale {params.name}, so dvc "
+            "repro fails: remove it there"
+            for name in not_grids(params)
+        ),
     ]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from adambias.cli.notes import open_console
 from adambias.cli.plan import pipeline_notes
 from adambias.config import Params, PipelineParams
+from adambias.config.files import read_yaml
+from adambias.core.extras import is_installed, mend
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import LARGE, Plan, left_out, make_plan
+from adambias.ledger.plan import LARGE, Plan, left_out, make_plan, not_grids
 
 NOTHING_HERE = (
     "no params.yaml here: adambias new FOLDER lays out a project, adambias --help has all commands"
@@ -78,7 +80,7 @@ def _grid_line(params: Params, plan: Plan, name: str) -> str:
 def _products(params: Params, plan: Plan) -> Iterator[Product]:
     """Yield tables, figures and report; each is made of the one before."""
     tables, figures, report = _places(params)
-    lacking = _untold(tables, plan)
+    lacking = _untold(tables, plan, _ours(params, plan)) or _edited(params, "analyse")
     yield Product(name="tables", made=tables, place=tables.parent, lacking=lacking)
     before = tables
     for name, made, place in (("figures", figures, figures.parent), ("report", report, report)):
@@ -86,6 +88,8 @@ def _products(params: Params, plan: Plan) -> Iterator[Product]:
             lacking = "not made yet"
         elif lacking or made.stat().st_mtime < before.stat().st_mtime:
             lacking = "to be made again"
+        else:
+            lacking = _edited(params, name)
         yield Product(name=name, made=made, place=place, lacking=lacking)
         before = made
 
@@ -100,21 +104,45 @@ def _places(params: Params) -> tuple[Path, Path, Path]:
     return folder / "tables" / "trials.parquet", pictures, folder / "report.html"
 
 
-def _untold(table: Path, plan: Plan) -> str:
+def _untold(table: Path, plan: Plan, names: Iterable[str]) -> str:
     """Say that finished trials are not in the table, if so; files' times tell less than keys."""
     if not table.is_file():
         return "not made yet"
     import pyarrow.parquet as pq
 
     known = set(pq.read_table(table, columns=["trial"])["trial"].to_pylist())
-    lacking = sum(job.key in plan.outcomes and job.key not in known for job in plan.jobs)
+    # Grids that the pipeline leaves out have tables of their own.
+    ours = {job.key: job for name in names for job in plan.grids[name]}
+    lacking = sum(key in plan.outcomes and key not in known for key in ours)
     return f"made without {lacking} finished trials" if lacking else ""
+
+
+def _ours(params: Params, plan: Plan) -> list[str]:
+    """Return the grids that the pipeline runs."""
+    left = left_out(params, plan.grids)
+    return [name for name in plan.grids if name not in left]
+
+
+def _edited(params: Params, stage: str) -> str:
+    """Say which parameters of a stage have changed since DVC ran it, if any."""
+    lock = params.root / "dvc.lock"
+    if not isinstance(params, PipelineParams) or not lock.is_file():
+        return ""
+    known = read_yaml(lock).get("stages", {}).get(stage, {}).get("params", {})
+    if not any(Path(file).stem == params.name for file in known if file != "params.yaml"):
+        return f"made at another scale than {params.name}" if known else ""
+    for file, values in known.items():
+        now = read_yaml(params.root / file) if (params.root / file).is_file() else {}
+        for key, value in values.items():
+            if now.get(key) != value:
+                return f"made before {key} of {file} changed"
+    return ""
 
 
 def _next(params: Params, path: Path, plan: Plan, products: list[Product]) -> Iterator[str]:
     """Yield what to do next: a command, or what there is to look at."""
-    left = left_out(params, plan.grids)
-    ours = [name for name in plan.grids if name not in left]
+    ours = _ours(params, plan)
+    left = [name for name in plan.grids if name not in ours]
     stale = plan.unprepared or any(map(plan.lacks, ours)) or any(p.lacking for p in products)
     if not isinstance(params, PipelineParams):
         again = f"adambias run {path.name}"
@@ -122,7 +150,11 @@ def _next(params: Params, path: Path, plan: Plan, products: list[Product]) -> It
         again = "dvc repro"
     else:
         again = "adambias sweep"
-    if stale:
+    if again == "dvc repro" and not is_installed("dvc"):
+        again = f"{mend('pipeline')}, then dvc repro"
+    if wrong := not_grids(params):
+        yield f"remove {', '.join(wrong)} from the matrix of dvc.yaml, then {again}"
+    elif stale:
         yield again
     elif lacking := [name for name in left if plan.lacks(name)]:
         yield f"adambias sweep {' '.join(lacking)}"

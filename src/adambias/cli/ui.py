@@ -78,6 +78,9 @@ def serve(root: Path, port: int = PORT) -> None:
     location.refuse_unreachable(uri)
     file = location.sqlite_file(uri)
     if file is not None and not file.exists():
+        if not (root / "params.yaml").is_file():
+            allowed = "no such file, and no params.yaml: go to a folder with a project or a store"
+            raise TrackingError(f"{file}: {allowed}")
         print(
             f"{file}: nothing is recorded yet; make reproduce fills it, adambias sync rebuilds it"
         )

@@ -65,7 +65,8 @@ class Grid(Validated):
         for section, entries in sections.items():
             for name, value in entries.items():
                 if not is_field(name):
-                    allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}"
+                    option = f"model_options.{name} if it is an option of the model"
+                    allowed = f"unknown key, {choose_from(TRIAL_FIELDS, name)}; {option}"
                     raise ConfigError(f"{section}.{name}", value, allowed)
                 if name == "epochs" and self.horizon is not None:
                     raise ConfigError(f"{section}.epochs", value, "leave it out: horizon sets it")

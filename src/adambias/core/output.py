@@ -6,10 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from typing import TextIO
 
 _GONE = (errno.EPIPE, errno.EIO)
 """Errors of a pipe whose reader has ended, as ``head`` does, and of a terminal that was closed."""
@@ -24,7 +21,7 @@ class _Outliving(io.BufferedWriter):
 
     # Not in the raw file below: there a signal that raises between the system's write and the
     # return to the buffer would leave the buffer full, and its text would be written twice.
-    def write(self, content: Buffer) -> int:
+    def write(self, content: bytes) -> int:  # type: ignore[override]
         try:
             return super().write(content)
         except OSError as error:

@@ -72,9 +72,13 @@ class Registry:
             raise ConfigError(self.key, name, allowed)
         try:
             found = importlib.import_module(module)
-            factory = getattr(_as_on_disk(found) if is_own(name) else found, attribute)
+            found = _as_on_disk(found) if is_own(name) else found
+            factory = getattr(found, attribute, None)
         except Exception as error:  # a module of one's own runs here, and may raise anything
             raise ConfigError(self.key, name, f"cannot be imported ({error})") from None
+        if factory is None and (there := _functions(found)):
+            allowed = f"{module} has no {attribute}, {choose_from(there, attribute)}"
+            raise ConfigError(self.key, name, allowed)
         if not callable(factory):
             raise ConfigError(self.key, name, self.must)
         return factory
@@ -144,6 +148,17 @@ class Registry:
         parameters = inspect.signature(self.factory(name)).parameters.values()
         given = (p for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY)
         return sorted(p.name for p in given if p.name not in self.given)
+
+
+def _functions(module: ModuleType) -> list[str]:
+    """Return the names of the functions and classes that a module itself defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__module__", None) == module.__name__
+    ]
 
 
 def is_own(name: str) -> bool:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
+from adambias.analysis.series import average, within_seeds
 from adambias.config import naming
 from adambias.config.figures import FIGURE_OF_GRID
 from adambias.figures import effect, style
@@ -35,6 +38,11 @@ class _Panel:
     column: str
     trials: pd.DataFrame
 
+    @property
+    def is_within(self) -> bool:
+        """Whether seeds can be compared at equal place: some have every value of the axis."""
+        return bool(self.trials["shown_within"].notna().any())
+
 
 def draw(tables: Tables) -> Figure:
     """Draw a panel for each grid and quantity, a line for each series, and its seeds."""
@@ -43,6 +51,17 @@ def draw(tables: Tables) -> Figure:
     figure, axes = style.panels(len(shown), columns=min(columns, 3), aspect=0.9)
     for ax, panel in zip(axes, shown, strict=True):
         _draw_panel(ax, panel)
+    within = all(panel.is_within for panel in shown)
+    names = [f"one seed{', shifted to the common mean' if within else ''}", "mean over seeds"]
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=style.FAINT, marker="o", **effect.thin()),
+        Line2D([], [], color=style.FAINT, marker="o"),
+    ]
+    if within:
+        names.append("its 95 % interval")
+        handles.append(Patch(facecolor=style.FAINT, alpha=0.16))
+    columns = 1 if style.is_narrow() else len(names)
+    figure.legend(handles, names, loc="outside upper center", ncols=columns)
     return figure
 
 
@@ -63,7 +82,12 @@ def _load(tables: Tables) -> list[_Panel]:
         labels = [", ".join(naming.words(row, series, show=naming.short)) for row in rows]
         whole = of_grid.assign(series=labels if series else "")
         found += [
-            _Panel(grid=str(grid), axis=axis, column=column, trials=whole.dropna(subset=column))
+            _Panel(
+                grid=str(grid),
+                axis=axis,
+                column=column,
+                trials=within_seeds(whole.dropna(subset=column), axis, {"shown": column}),
+            )
             for column in _columns(whole)
         ]
     if not found:
@@ -89,12 +113,18 @@ def _draw_panel(ax: Axes, panel: _Panel) -> None:
     words = not pd.api.types.is_numeric_dtype(trials[panel.axis])
     places = {value: i for i, value in enumerate(sorted(trials[panel.axis].astype(str).unique()))}
     x = trials[panel.axis].astype(str).map(places) if words else trials[panel.axis]
-    for name, of in trials.assign(_x=x).groupby("series", sort=True):
-        look = looks[str(name)]
-        for _, seed in of.sort_values("_x").groupby("seed"):
-            ax.plot(seed["_x"], seed[panel.column], **look, **effect.thin())
-        mean = of.groupby("_x")[panel.column].mean()
-        ax.plot(mean.index, mean, **look, label=str(name) or None, gid="mean")
+    # Seeds that lack a value are left out of the picture where others have them all.
+    name = "shown_within" if panel.is_within else panel.column
+    drawn = trials.assign(_x=x).dropna(subset=name).sort_values("_x")
+    means = average(drawn, "_x", quantities={"shown": panel.column})
+    for series, mean in means.groupby("series", sort=True):
+        look = looks[str(series)]
+        for _, seed in drawn[drawn["series"] == series].groupby("seed"):
+            ax.plot(seed["_x"], seed[name], **look, **effect.thin())
+        if panel.is_within and mean["shown_within_low"].notna().any():
+            low, high = mean["shown_within_low"], mean["shown_within_high"]
+            ax.fill_between(mean["_x"], low, high, color=look["color"], alpha=0.16, linewidth=0)
+        ax.plot(mean["_x"], mean["shown"], **look, label=str(series) or None, gid="mean")
     values = sorted(x.unique())
     if not words and values[0] > 0 and values[-1] / values[0] >= 10:
         ax.set_xscale("log")
@@ -102,23 +132,30 @@ def _draw_panel(ax: Axes, panel: _Panel) -> None:
     style.fixed_ticks(ax.xaxis, list(places.values()) if words else values, ticks)
     style.slant_crowded(ax)
     symbol = style.SYMBOLS[panel.axis]
-    label = _LABELS.get(panel.column, panel.column.removeprefix("final_").replace("_", " "))
-    ax.set(xlabel=symbol, ylabel=label, title=panel.grid)
+    ax.set(xlabel=symbol, ylabel=_label(panel.column), title=panel.grid)
     if trials["series"].nunique() > 1:
         ax.legend(loc="best")
+
+
+def _label(column: str) -> str:
+    return _LABELS.get(column, column.removeprefix("final_").replace("_", " "))
 
 
 def caption(tables: Tables) -> str:
     """Say what is shown of which grids."""
     shown = _load(tables)
     grids = dict.fromkeys((panel.grid, panel.axis) for panel in shown)
-    said = "; ".join(f"{grid} over {style.SYMBOLS[axis]}" for grid, axis in grids)
+    said = "; ".join(
+        grid if grid == style.SYMBOLS[axis] else f"{grid} over {style.SYMBOLS[axis]}"
+        for grid, axis in grids
+    )
     return (
-        f"Grids that no other figure is for: {said}. Thin: single seeds; thick: their mean, in the "
-        "oscillation regime only. The norm is the mean log₁₀ of its excess over p√ε at equal "
-        "progress, missing where a loss does not come down through the losses compared; one's own "
-        "measures are those of the last epoch at which they were measured. No verdict is drawn "
-        "from this figure: a claim of your own has one."
+        f"Grids that no other figure is for: {said}. Thin: single seeds, shifted to the common "
+        "mean where a seed has every value; thick: their mean, with the 95 % t interval of the "
+        "shifted numbers, in the oscillation regime only. The norm is the mean log₁₀ of its excess "
+        "over p√ε at equal progress, missing where a loss does not come down through the losses "
+        "compared; one's own measures are those of the last epoch at which they were measured. No "
+        "verdict is drawn from this figure: a claim of your own has one."
     )
 
 
@@ -128,5 +165,7 @@ def alt(tables: Tables) -> str:
     for panel in _load(tables):
         mean = panel.trials.groupby(panel.axis)[panel.column].mean()
         first, last = mean.iloc[0], mean.iloc[-1]
-        said.append(f"{panel.grid}, {panel.column} goes from {first:.3g} to {last:.3g}")
-    return f"Line plots of grids of one's own; {'; '.join(said)}."
+        name, axis = _label(panel.column).replace("\n", " "), style.SYMBOLS[panel.axis]
+        over = f"over {axis}, " if axis != panel.grid else ""
+        said.append(f"{panel.grid}: {over}{name} goes from {first:.3g} to {last:.3g}")
+    return f"Means over seeds of grids of one's own. {'; '.join(said)}."

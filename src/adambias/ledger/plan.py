@@ -254,6 +254,17 @@ def left_out(params: Params, names: Iterable[str]) -> list[str]:
 
     Empty if there is none, or its sweep stage is of another form.
     """
+    listed = _matrix(params)
+    return [] if listed is None else [name for name in names if name not in listed]
+
+
+def not_grids(params: Params) -> list[str]:
+    """Return what the ``dvc.yaml`` beside ``params.yaml`` would run and is no grid of the scale."""
+    return [str(name) for name in _matrix(params) or () if name not in params.scale.grids]
+
+
+def _matrix(params: Params) -> list[Any] | None:
+    """Return the grids of the sweep stage, None if there is none of the usual form."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -261,8 +272,8 @@ def left_out(params: Params, names: Iterable[str]) -> list[str]:
         text = (params.root / "dvc.yaml").read_text(encoding="utf-8")
         listed = YAML(typ="safe", pure=True).load(text)["stages"]["sweep"]["matrix"]["grid"]
     except (OSError, ValueError, YAMLError, KeyError, TypeError):
-        return []
-    return [name for name in names if name not in listed] if isinstance(listed, list) else []
+        return None
+    return listed if isinstance(listed, list) else None
 
 
 def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
@@ -285,11 +296,27 @@ def refuse_absent_code(jobs: Iterable[Job]) -> None:
     ConfigError
         If it has no file to be found, or cannot be imported.
     """
-    named: set[tuple[str, str]] = set()
+    jobs = list(jobs)
     for job in jobs:
         for part, name in job.lacking:
             raise ConfigError(part, name, NO_FILE)
-        named |= {(part, name) for part, names in job.trial.own_code().items() for name in names}
+    refuse_unimportable(job.trial for job in jobs)
+
+
+def refuse_unimportable(trials: Iterable[Trial]) -> None:
+    """Refuse code of one's own that cannot be imported.
+
+    Raises
+    ------
+    ConfigError
+        Naming the field and its value.
+    """
+    named = {
+        (part, name)
+        for trial in trials
+        for part, names in trial.own_code().items()
+        for name in names
+    }
     for part, name in sorted(named):
         {**WITH_OPTIONS, "measures": MEASURES}[part].factory(name)
 

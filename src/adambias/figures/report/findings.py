@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from adambias.figures.report.rows import Row, estimate
+from adambias.figures.report.rows import Row, estimate, number
 
+OWN_GRIDS = "own_grids"
+"""The figure of grids that no other figure is for."""
+STEADY = 0.9
+"""Rank correlation with an axis up to which a change is not called steady."""
 Rows = Mapping[str, Row]
 """Claims with a number, by their keys."""
 
@@ -48,13 +53,15 @@ class Finding:
     figure: str = ""
 
 
-def findings(claims: Sequence[Row]) -> list[Finding]:
+def findings(claims: Sequence[Row], figures: Sequence[Mapping[str, Any]] = ()) -> list[Finding]:
     """Return what the claims' verdicts say, the most telling first.
 
     Parameters
     ----------
     claims : sequence of Row
         Of ``claims.json``.
+    figures : sequence of mapping
+        Of ``figures.json``: what grids of one's own show is told by their figure's ``alt``.
 
     Returns
     -------
@@ -64,6 +71,7 @@ def findings(claims: Sequence[Row]) -> list[Finding]:
     """
     rows = {claim["key"]: claim for claim in claims if claim["n"]}
     found = [
+        ("What do grids of one's own show?", _of_own_grids(figures), OWN_GRIDS),
         ("What do the claims of this scale say?", _own(rows), ""),
         ("Does the norm of the gradient go as the paper says?", _seen(rows), "fig5"),
         ("Is it the path that the optimizer takes?", _of_the_path(rows), "hill"),
@@ -75,6 +83,12 @@ def findings(claims: Sequence[Row]) -> list[Finding]:
         for question, sentences, figure in found
     )
     return [finding for finding in every if finding.sentences]
+
+
+def _of_own_grids(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for figure in figures:
+        if figure["name"] == OWN_GRIDS:
+            yield figure["alt"]
 
 
 def _own(rows: Rows) -> Iterator[str]:
@@ -97,7 +111,7 @@ def _ways(subject: str, claims: Sequence[tuple[str, Row]]) -> Iterator[str]:
     """Yield which way something goes along each axis, what is open, and what cannot be told."""
     said = {"agrees": "as the paper says", "disagrees": "against the paper"}
     decided = [
-        f"{claim['found']} with {axis}, {said[claim['verdict']]} ({_short(claim)})"
+        f"{claim['found']} with {axis}, {said[claim['verdict']]} ({_short(claim)}{_bent(claim)})"
         for axis, claim in claims
         if claim["verdict"] in said
     ]
@@ -109,6 +123,14 @@ def _ways(subject: str, claims: Sequence[tuple[str, Row]]) -> Iterator[str]:
             does = "does" if len(rest) == 1 else "do"
             thing = "to it" if decided else f"to {subject}"
             yield f"What {_listed(rest)} {does} {thing} is {words}."
+
+
+def _bent(claim: Row) -> str:
+    """Say if what changes from one end to the other does not change that way all along."""
+    rank = claim["rank_correlation"]
+    if rank is None or abs(rank) > STEADY:
+        return ""
+    return f" from end to end, not all along: rank correlation {number(rank, 2)}"
 
 
 def _listed(words: Sequence[str]) -> str:

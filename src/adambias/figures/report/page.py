@@ -86,7 +86,7 @@ def run(
         scale=scale,
         trainings=_trainings(trials),
         **_claims(claims, settings.all_claims, {figure["name"] for figure in figures}),
-        findings=findings(claims),
+        findings=findings(claims, figures),
         of_the_edge=list(of_the_edge(claims)),
         preregistered=preregistration.stated(results),
         figures=[figure | _picture(figure["name"], pictures) for figure in figures],
@@ -146,8 +146,12 @@ def _claims(
         kind: [{**claim, "figure": shown.get(claim["key"])} for claim in members]
         for kind, members in by_kind(claims).items()
     }
+    # A scale need not have every grid of the paper: what was never tried has no verdict here.
+    absent = [claim for claim in kinds["trained"] if claim["planned"] == 0]
+    kinds["trained"] = [claim for claim in kinds["trained"] if claim not in absent]
     return {
         **kinds,
+        "absent": absent,
         "score": {kind: count_verdicts(members) for kind, members in kinds.items()},
         "measures": _measures(kinds["trained"]),
     }
