@@ -33,7 +33,6 @@ LONGEST = (
     "sweep/test_ray.py",
     "project/test_road.py",
     "tracking/test_mirror.py",
-    "cluster/test_gpu_rental.py",
     "sweep/test_losses.py",
     "sweep/test_sweep.py",
     "project/test_own_problem.py",
@@ -48,6 +47,7 @@ LONGEST = (
     "project/test_wheel.py",
     "project/test_setup.py",
     "training/test_trainer.py",
+    "cluster/test_gpu_rental.py",  # not earlier: it would wait for the project that test_road makes
     "law/test_integration.py",
 )
 """Files that take longest: they begin, and others fill their waits for Ray and for servers."""

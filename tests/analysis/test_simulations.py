@@ -116,6 +116,7 @@ def test_without_an_effect_one_family_in_twenty_has_a_verdict():
     assert wrong_families(2_000) <= 0.06
 
 
+@pytest.mark.soak  # half a minute of simulations
 def test_an_effect_as_in_the_pilots_is_found():
     rng = np.random.default_rng(1)
     found = pd.DataFrame(verdicts(rng, changes=PILOT, noise=0.01) for _ in range(25))

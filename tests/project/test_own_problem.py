@@ -67,8 +67,8 @@ def test_an_option_of_ones_own_is_an_axis_and_a_measure_of_ones_own_is_drawn(tab
     assert trials["late_test_accuracy"].isna().all()
     index = json.loads((table / "figures" / "figures.json").read_text(encoding="utf-8"))
     (own,) = (row for row in index if row["name"] == "own_grids")
-    assert "look_ahead over look ahead; width over width" in own["caption"]
-    assert "width, final_distance_to_init goes from" in own["alt"]
+    assert "look_ahead over look ahead; width. Thin" in own["caption"]
+    assert "width: distance to init goes from" in own["alt"]
     report = (table / "report.html").read_text(encoding="utf-8")
     assert "adambias run table.yaml" in report
     assert 'id="figure-own_grids"' in report

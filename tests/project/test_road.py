@@ -71,6 +71,7 @@ def test_made_again_from_nothing_every_output_has_the_same_hash(
     assert not seconds[0].equals(seconds[1]), "times are kept, and differ"
 
 
+@pytest.mark.soak  # a minute; the stage of the data below holds the same of dvc.yaml
 def test_a_number_of_a_grid_reruns_that_grid_alone(road: Path, run: Run) -> None:
     scale = road / "scales/smoke.yaml"
     before = scale.read_text()

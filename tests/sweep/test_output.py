@@ -30,7 +30,6 @@ COMMANDS = [
     ("status",),
     ("status", "--json"),
     ("doctor",),
-    ("doctor", "--json"),
     ("plan", "tinny"),
 ]
 

@@ -55,6 +55,7 @@ def test_side_by_side_their_tables_are_those_of_each_alone(prepared, quick, exec
     assert "finished after 60 epochs" in log
 
 
+@pytest.mark.soak  # three sweeps; separately they are stopped in test_interruptions.py
 def test_stopped_and_gone_on_they_are_the_same_too(prepared, quick):
     trials = [quick(epochs=250, eval_every=50, seed=seed) for seed in range(3)]
     resources = Resources(trials_per_process=3, time="2s")

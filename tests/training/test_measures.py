@@ -140,7 +140,10 @@ def test_a_network_and_a_loss_of_ones_own_are_trained(few_digits, quick, own):
         ({"measures": ["own_of_training:number"]}, r"must name a function that returns a Measure"),
         ({"model": "own_of_training:number"}, r"that returns a torch\.nn\.Module, not int$"),
         ({"loss": "own_of_training:number"}, r"a function of outputs and targets, not int$"),
-        ({"loss": "own_of_training:nothing"}, r"^loss = 'own_of_training:nothing': cannot be imp"),
+        (
+            {"loss": "own_of_training:nothing"},
+            r"^loss = 'own_of_training:nothing': own_of_training has no",
+        ),
     ],
 )
 def test_what_is_no_measure_network_or_loss_is_refused(few_digits, quick, own, changes, message):

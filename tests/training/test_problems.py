@@ -343,7 +343,10 @@ def test_random_labels_say_nothing(tmp_path):
         ({"model": "own_problem:three_outputs"}, r"^loss = 'mse': fails on outputs \(2, 3\)"),
         ({"model": "own_problem:not_callable"}, r"^model = .*must name a function that returns"),
         ({"model": "own_problem:normed_rows"}, r"BatchNorm1d, of which no exact statistics"),
-        ({"model": "own_problem:no_such"}, r"^model = .*cannot be imported"),
+        (
+            {"model": "own_problem:no_such"},
+            r"^model = .*own_problem has no no_such, must be one of ",
+        ),
         ({"model": "resnet8"}, r"^model = \(10,\): inputs of this shape are no images"),
         ({"model": "gpt"}, r"^model = 'gpt': needs inputs that are tokens"),
         ({"model_options": {"widht": 3}}, r"^model_options.widht = 3: .*did you mean width"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from adambias.analysis.trends import band
@@ -72,18 +70,14 @@ def effect_table(
     return points, average(points, axis, level)
 
 
-def within_seeds(
-    points: pd.DataFrame, axis: str, quantities: Mapping[str, str] = QUANTITIES
-) -> pd.DataFrame:
+def within_seeds(points: pd.DataFrame, axis: str) -> pd.DataFrame:
     """Add ``<name>_within`` for every quantity: without what whole seeds differ by.
-
-    ``quantities`` has the column of each by its name.
 
     From each number its seed's mean over the axis is taken away, and the mean of all seeds put in
     its place. Seeds that lack a value of the axis are NaN: their mean is of something else.
     """
     added = {}
-    for name, column in quantities.items():
+    for name, column in QUANTITIES.items():
         known = points[column].notna()
         by_series = points["series"]
         values = points[axis].where(known).groupby(by_series).transform("nunique")
@@ -102,12 +96,7 @@ def _with_decays(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(series=[label.removesuffix(", ") for label in labels])
 
 
-def average(
-    points: pd.DataFrame,
-    axis: str,
-    level: float = 0.95,
-    quantities: Mapping[str, str] = QUANTITIES,
-) -> pd.DataFrame:
+def average(points: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
     """Average the quantities of figures over seeds; see :func:`effect_table`.
 
     Taking off each seed's mean over k values takes off a kth of the scatter too, so the bounds
@@ -115,10 +104,10 @@ def average(
     Psychology 4, 2008).
     """
     groups = points.groupby(["series", axis], sort=True)
-    means = [band(groups[column], name, level) for name, column in quantities.items()]
+    means = [band(groups[column], name, level) for name, column in QUANTITIES.items()]
     values = points.groupby("series")[axis].nunique()
     wider = (values / (values - 1).clip(lower=1)) ** 0.5
-    for name in (f"{quantity}_within" for quantity in quantities):
+    for name in (f"{quantity}_within" for quantity in QUANTITIES):
         within = band(groups[name], name, level)
         factor = wider.reindex(within.index.get_level_values("series")).to_numpy()
         for end in ("_low", "_high"):

@@ -8,9 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from adambias.analysis.series import average, within_seeds
 from adambias.config import naming
 from adambias.config.figures import FIGURE_OF_GRID
 from adambias.figures import effect, style
@@ -39,9 +37,20 @@ class _Panel:
     trials: pd.DataFrame
 
     @property
-    def is_within(self) -> bool:
-        """Whether seeds can be compared at equal place: some have every value of the axis."""
-        return bool(self.trials["shown_within"].notna().any())
+    def is_whole(self) -> bool:
+        """Whether every seed has every value of the axis, so that seeds can be compared."""
+        sizes = self.trials.groupby(["series", "seed"])[self.axis].nunique()
+        values = self.trials.groupby("series")[self.axis].nunique()
+        return bool((sizes == values.reindex(sizes.index, level="series")).all())
+
+    @property
+    def within(self) -> pd.Series:
+        """The quantity without what whole seeds differ by, if every seed is whole."""
+        quantity, series = self.trials[self.column], self.trials["series"]
+        if not self.is_whole:
+            return quantity
+        of_seed = quantity.groupby([series, self.trials["seed"]]).transform("mean")
+        return quantity - of_seed + quantity.groupby(series).transform("mean")
 
 
 def draw(tables: Tables) -> Figure:
@@ -51,17 +60,13 @@ def draw(tables: Tables) -> Figure:
     figure, axes = style.panels(len(shown), columns=min(columns, 3), aspect=0.9)
     for ax, panel in zip(axes, shown, strict=True):
         _draw_panel(ax, panel)
-    within = all(panel.is_within for panel in shown)
+    within = all(panel.is_whole for panel in shown)
     names = [f"one seed{', shifted to the common mean' if within else ''}", "mean over seeds"]
-    handles: list[Line2D | Patch] = [
+    handles = [
         Line2D([], [], color=style.FAINT, marker="o", **effect.thin()),
         Line2D([], [], color=style.FAINT, marker="o"),
     ]
-    if within:
-        names.append("its 95 % interval")
-        handles.append(Patch(facecolor=style.FAINT, alpha=0.16))
-    columns = 1 if style.is_narrow() else len(names)
-    figure.legend(handles, names, loc="outside upper center", ncols=columns)
+    figure.legend(handles, names, loc="outside upper center", ncols=1 if style.is_narrow() else 2)
     return figure
 
 
@@ -82,12 +87,7 @@ def _load(tables: Tables) -> list[_Panel]:
         labels = [", ".join(naming.words(row, series, show=naming.short)) for row in rows]
         whole = of_grid.assign(series=labels if series else "")
         found += [
-            _Panel(
-                grid=str(grid),
-                axis=axis,
-                column=column,
-                trials=within_seeds(whole.dropna(subset=column), axis, {"shown": column}),
-            )
+            _Panel(grid=str(grid), axis=axis, column=column, trials=whole.dropna(subset=column))
             for column in _columns(whole)
         ]
     if not found:
@@ -113,18 +113,13 @@ def _draw_panel(ax: Axes, panel: _Panel) -> None:
     words = not pd.api.types.is_numeric_dtype(trials[panel.axis])
     places = {value: i for i, value in enumerate(sorted(trials[panel.axis].astype(str).unique()))}
     x = trials[panel.axis].astype(str).map(places) if words else trials[panel.axis]
-    # Seeds that lack a value are left out of the picture where others have them all.
-    name = "shown_within" if panel.is_within else panel.column
-    drawn = trials.assign(_x=x).dropna(subset=name).sort_values("_x")
-    means = average(drawn, "_x", quantities={"shown": panel.column})
-    for series, mean in means.groupby("series", sort=True):
+    drawn = trials.assign(_x=x, _y=panel.within).sort_values("_x")
+    for series, of in drawn.groupby("series", sort=True):
         look = looks[str(series)]
-        for _, seed in drawn[drawn["series"] == series].groupby("seed"):
-            ax.plot(seed["_x"], seed[name], **look, **effect.thin())
-        if panel.is_within and mean["shown_within_low"].notna().any():
-            low, high = mean["shown_within_low"], mean["shown_within_high"]
-            ax.fill_between(mean["_x"], low, high, color=look["color"], alpha=0.16, linewidth=0)
-        ax.plot(mean["_x"], mean["shown"], **look, label=str(series) or None, gid="mean")
+        for _, seed in of.groupby("seed"):
+            ax.plot(seed["_x"], seed["_y"], **look, **effect.thin())
+        mean = of.groupby("_x")["_y"].mean()
+        ax.plot(mean.index, mean, **look, label=str(series) or None, gid="mean")
     values = sorted(x.unique())
     if not words and values[0] > 0 and values[-1] / values[0] >= 10:
         ax.set_xscale("log")
@@ -151,11 +146,11 @@ def caption(tables: Tables) -> str:
     )
     return (
         f"Grids that no other figure is for: {said}. Thin: single seeds, shifted to the common "
-        "mean where a seed has every value; thick: their mean, with the 95 % t interval of the "
-        "shifted numbers, in the oscillation regime only. The norm is the mean log₁₀ of its excess "
-        "over p√ε at equal progress, missing where a loss does not come down through the losses "
-        "compared; one's own measures are those of the last epoch at which they were measured. No "
-        "verdict is drawn from this figure: a claim of your own has one."
+        "mean where every seed has every value; thick: their mean, in the oscillation regime only. "
+        "The norm is the mean log₁₀ of its excess over p√ε at equal progress, missing where a loss "
+        "does not come down through the losses compared; one's own measures are those of the last "
+        "epoch at which they were measured. No verdict is drawn from this figure: a claim of your "
+        "own has one."
     )
 
 
