@@ -24,11 +24,8 @@ COMMANDS = [
     ("sweep", "--help"),
     ("plan",),
     ("plan", "--list", "tiny"),
-    ("plan", "--json"),
-    ("new", "--help"),
     ("new", "scales"),
     ("status",),
-    ("status", "--json"),
     ("doctor",),
     ("plan", "tinny"),
 ]
