@@ -51,6 +51,7 @@ def kill_the_driver(run: Running, chance: random.Random) -> None:
     run.kill()
 
 
+@pytest.mark.soak  # each loss alone: a node below, a driver in test_interruptions.py
 def test_a_killed_worker_and_a_killed_driver_change_nothing(
     project: Path, undisturbed: dict[str, bytes]
 ) -> None:

@@ -209,6 +209,7 @@ def test_killed_in_the_middle_of_writing_nothing_is_lost_or_doubled(project, uri
     assert tracker.is_current(ledger, "beta2", jobs)
 
 
+@pytest.mark.soak  # with PostgreSQL it is in test_postgres.py
 def test_a_sweep_run_twice_at_once_makes_the_store_and_each_run_once(project, uri):
     """Both start with no database at all and write the same runs at the same time."""
     (project / "mlflow.db").unlink()
