@@ -126,11 +126,10 @@ def _ways(subject: str, claims: Sequence[tuple[str, Row]]) -> Iterator[str]:
 
 
 def _bent(claim: Row) -> str:
-    """Say if what changes from one end to the other does not change that way all along."""
+    """Give the rank correlation with the axis, within seeds, where a change is not steady."""
     rank = claim["rank_correlation"]
-    if rank is None or abs(rank) > STEADY:
-        return ""
-    return f" from end to end, not all along: rank correlation {number(rank, 2)}"
+    steady = rank is None or abs(rank) > STEADY
+    return "" if steady else f"; mean rank correlation within seeds {number(rank, 2)}"
 
 
 def _listed(words: Sequence[str]) -> str:
