@@ -252,12 +252,13 @@ def sweep(
       adambias sweep --time 9m
     """
     from adambias.cli.plan import pipeline_notes
+    from adambias.ledger.plan import against_matrix
     from adambias.sweep import run as sweeping
 
     params = _load(path, scale)
     names = _grids(params, grids)
     confirmed = _confirm(params, names, yes)
-    for line in pipeline_notes(params, names):
+    for line in pipeline_notes(params, *against_matrix(params, names)):
         click.echo(line, err=True)
     done = sweeping.run(
         params, names, executor=executor, confirmed=confirmed, track=track, time=time

@@ -19,7 +19,7 @@ from adambias.data.manifest import prepared_shape
 from adambias.data.preparation import expected_shape
 from adambias.ledger.job import Job
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import Plan, left_out, make_plan, not_grids
+from adambias.ledger.plan import Plan, against_matrix, make_plan
 from adambias.ledger.speed import Estimate, Rates, remaining_work
 
 
@@ -137,7 +137,7 @@ def _forecast(params: Params, plan: Plan, ledger: Ledger, slots: int) -> Forecas
         all=_row(plan, plan.jobs, total, slots),
         measured_on=total.machines,
         unmeasured=total.unknown,
-        notes=(*notes(plan, ledger), *pipeline_notes(params, plan.grids)),
+        notes=(*notes(plan, ledger), *pipeline_notes(params, *against_matrix(params, plan.grids))),
     )
 
 
@@ -207,18 +207,18 @@ def _print_speeds(console: Console, forecast: Forecast) -> None:
         )
 
 
-def pipeline_notes(params: Params, names: Iterable[str]) -> list[str]:
+def pipeline_notes(params: Params, left_out: list[str], unknown: list[str]) -> list[str]:
     """Return a line for each grid that ``dvc repro`` leaves out, or cannot run."""
     file = params.root / "dvc.yaml"
     return [
         *(
             f"grid {name}: is not in the matrix of {file}, so dvc repro leaves it out: add it there"
-            for name in left_out(params, names)
+            for name in left_out
         ),
         *(
             f"grid {name}: is in the matrix of {file} and not in the scale {params.name}, so dvc "
             "repro fails: remove it there"
-            for name in not_grids(params)
+            for name in unknown
         ),
     ]
 

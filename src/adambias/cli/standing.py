@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adambias.cli.notes import open_console
 from adambias.cli.plan import pipeline_notes
@@ -12,7 +13,7 @@ from adambias.config import Params, PipelineParams
 from adambias.config.files import read_yaml
 from adambias.core.extras import is_installed, mend
 from adambias.ledger.ledger import Ledger
-from adambias.ledger.plan import LARGE, Plan, left_out, make_plan, not_grids
+from adambias.ledger.plan import LARGE, Plan, against_matrix, make_plan
 
 NOTHING_HERE = (
     "no params.yaml here: adambias new FOLDER lays out a project, adambias --help has all commands"
@@ -55,15 +56,17 @@ def print_standing(params: Params, path: Path) -> None:
     # Very many trials take long to count, so those grids are only named.
     small = [name for name, grid in params.scale.grids.items() if grid.size <= LARGE]
     plan = make_plan(params, small, Ledger.open(params.store), strict=False)
-    products = list(_products(params, plan))
+    left_out, unknown = against_matrix(params, params.scale.grids)
+    ours = [name for name in plan.grids if name not in left_out]
+    products = list(_products(params, plan, ours))
     console = open_console()
     for line in (
         f"scale {params.name} of {path.absolute()}",
         *(f"data {name}: not prepared yet" for name in plan.unprepared),
         *(_grid_line(params, plan, name) for name in params.scale.grids),
         *(f"{each.name}: {each.lacking or each.place.absolute().as_uri()}" for each in products),
-        *pipeline_notes(params, params.scale.grids),
-        *(f"next: {command}" for command in _next(params, path, plan, products)),
+        *pipeline_notes(params, left_out, unknown),
+        *(f"next: {command}" for command in _next(params, path, plan, ours, unknown, products)),
     ):
         console.print(line, soft_wrap=True)  # an address that is broken opens nothing
 
@@ -77,10 +80,11 @@ def _grid_line(params: Params, plan: Plan, name: str) -> str:
     return f"grid {name}: {', '.join(words)}"
 
 
-def _products(params: Params, plan: Plan) -> Iterator[Product]:
+def _products(params: Params, plan: Plan, ours: list[str]) -> Iterator[Product]:
     """Yield tables, figures and report; each is made of the one before."""
     tables, figures, report = _places(params)
-    lacking = _untold(tables, plan, _ours(params, plan)) or _edited(params, "analyse")
+    stages = _recorded(params)
+    lacking = _untold(tables, plan, ours) or _edited(params, stages.get("analyse", {}))
     yield Product(name="tables", made=tables, place=tables.parent, lacking=lacking)
     before = tables
     for name, made, place in (("figures", figures, figures.parent), ("report", report, report)):
@@ -89,7 +93,7 @@ def _products(params: Params, plan: Plan) -> Iterator[Product]:
         elif lacking or made.stat().st_mtime < before.stat().st_mtime:
             lacking = "to be made again"
         else:
-            lacking = _edited(params, name)
+            lacking = _edited(params, stages.get(name, {}))
         yield Product(name=name, made=made, place=place, lacking=lacking)
         before = made
 
@@ -117,18 +121,18 @@ def _untold(table: Path, plan: Plan, names: Iterable[str]) -> str:
     return f"made without {lacking} finished trials" if lacking else ""
 
 
-def _ours(params: Params, plan: Plan) -> list[str]:
-    """Return the grids that the pipeline runs."""
-    left = left_out(params, plan.grids)
-    return [name for name in plan.grids if name not in left]
-
-
-def _edited(params: Params, stage: str) -> str:
-    """Say which parameters of a stage have changed since DVC ran it, if any."""
+def _recorded(params: Params) -> dict[str, Any]:
+    """Return the stages as DVC ran them last, each with the parameters that it had."""
     lock = params.root / "dvc.lock"
     if not isinstance(params, PipelineParams) or not lock.is_file():
-        return ""
-    known = read_yaml(lock).get("stages", {}).get(stage, {}).get("params", {})
+        return {}
+    stages: dict[str, Any] = read_yaml(lock).get("stages", {})
+    return stages
+
+
+def _edited(params: Params, stage: Mapping[str, Any]) -> str:
+    """Say which parameters of a stage have changed since DVC ran it, if any."""
+    known = stage.get("params", {})
     if not any(Path(file).stem == params.name for file in known if file != "params.yaml"):
         return f"made at another scale than {params.name}" if known else ""
     for file, values in known.items():
@@ -139,10 +143,15 @@ def _edited(params: Params, stage: str) -> str:
     return ""
 
 
-def _next(params: Params, path: Path, plan: Plan, products: list[Product]) -> Iterator[str]:
+def _next(
+    params: Params,
+    path: Path,
+    plan: Plan,
+    ours: list[str],
+    unknown: list[str],
+    products: list[Product],
+) -> Iterator[str]:
     """Yield what to do next: a command, or what there is to look at."""
-    ours = _ours(params, plan)
-    left = [name for name in plan.grids if name not in ours]
     stale = plan.unprepared or any(map(plan.lacks, ours)) or any(p.lacking for p in products)
     if not isinstance(params, PipelineParams):
         again = f"adambias run {path.name}"
@@ -152,11 +161,11 @@ def _next(params: Params, path: Path, plan: Plan, products: list[Product]) -> It
         again = "adambias sweep"
     if again == "dvc repro" and not is_installed("dvc"):
         again = f"{mend('pipeline')}, then dvc repro"
-    if wrong := not_grids(params):
-        yield f"remove {', '.join(wrong)} from the matrix of dvc.yaml, then {again}"
+    if unknown:
+        yield f"remove {', '.join(unknown)} from the matrix of dvc.yaml, then {again}"
     elif stale:
         yield again
-    elif lacking := [name for name in left if plan.lacks(name)]:
+    elif lacking := [name for name in plan.grids if name not in ours and plan.lacks(name)]:
         yield f"adambias sweep {' '.join(lacking)}"
     else:
         ui = "make ui" if (params.root / "Makefile").is_file() else "python -m adambias.cli.ui"

@@ -249,22 +249,17 @@ def plan_of(grids: Mapping[str, list[Job]], ledger: Ledger) -> Plan:
     )
 
 
-def left_out(params: Params, names: Iterable[str]) -> list[str]:
-    """Return those of the grids that the ``dvc.yaml`` beside ``params.yaml`` does not run.
+def against_matrix(params: Params, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Compare grids with the matrix of the ``dvc.yaml`` beside ``params.yaml``.
 
-    Empty if there is none, or its sweep stage is of another form.
+    Returns
+    -------
+    left_out : list of str
+        Those of ``names`` that it does not run.
+    unknown : list of str
+        What it would run and is no grid of the scale. Both are empty if there is no such file, or
+        its sweep stage is of another form.
     """
-    listed = _matrix(params)
-    return [] if listed is None else [name for name in names if name not in listed]
-
-
-def not_grids(params: Params) -> list[str]:
-    """Return what the ``dvc.yaml`` beside ``params.yaml`` would run and is no grid of the scale."""
-    return [str(name) for name in _matrix(params) or () if name not in params.scale.grids]
-
-
-def _matrix(params: Params) -> list[Any] | None:
-    """Return the grids of the sweep stage, None if there is none of the usual form."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -272,8 +267,11 @@ def _matrix(params: Params) -> list[Any] | None:
         text = (params.root / "dvc.yaml").read_text(encoding="utf-8")
         listed = YAML(typ="safe", pure=True).load(text)["stages"]["sweep"]["matrix"]["grid"]
     except (OSError, ValueError, YAMLError, KeyError, TypeError):
-        return None
-    return listed if isinstance(listed, list) else None
+        return [], []
+    if not isinstance(listed, list):
+        return [], []
+    left_out = [name for name in names if name not in listed]
+    return left_out, [str(name) for name in listed if name not in params.scale.grids]
 
 
 def _one_trial_a_key(jobs: Iterable[Job]) -> dict[str, Job]:
